@@ -1,0 +1,1 @@
+"""Raw files -> checked examples -> batches of model inputs (tf.data). Never imports mmlearn."""

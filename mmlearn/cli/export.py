@@ -1,0 +1,41 @@
+"""`python -m mmlearn export MODEL [--output DIR]`."""
+
+import os
+from dataclasses import dataclass
+
+import tyro
+
+from mmlearn.cli.quiet import quiet_start
+
+
+@dataclass(frozen=True)
+class Export:
+    """Writes a SavedModel for TF Serving."""
+
+    model: tyro.conf.Positional[str]
+    """Output folder of a run, such as saved_models/shapes, or a preset directory."""
+    output: str | None = None
+    """Folder that gets a subfolder per version. By default MODEL/serving."""
+    version: int | None = None
+    """By default the highest so far plus 1."""
+
+
+def run(args):
+    """Exports the model."""
+    options = tyro.cli(Export, prog="python -m mmlearn export", args=args)
+    with quiet_start():
+        from mmlearn.models import MultimodalClassifier
+        from mmlearn.models.presets import find_preset
+
+    classifier = MultimodalClassifier.from_preset(find_preset(options.model))
+    folder = options.output or os.path.join(options.model, "serving")
+    version = options.version
+    if version is None:
+        taken = os.listdir(folder) if os.path.isdir(folder) else []
+        version = max([int(name) for name in taken if name.isdigit()], default=0) + 1
+    if version < 1:
+        raise ValueError(f"--version must be at least 1. Received: {version}.")
+    path = os.path.join(folder, str(version))
+    os.makedirs(folder, exist_ok=True)
+    classifier.export(path)
+    print(f"Wrote {path}")

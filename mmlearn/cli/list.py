@@ -1,0 +1,39 @@
+"""`python -m mmlearn list fusions | encoders | sources | experiments | augmentations`."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from data_prep.names import find
+from data_prep.sources import SOURCES
+from mmlearn.cli.quiet import quiet_start
+from mmlearn.experiments import EXPERIMENTS
+
+KINDS = ("augmentations", "encoders", "experiments", "fusions", "sources")
+
+
+@dataclass(frozen=True)
+class List:
+    """Lists what can be named in a config: augmentations, encoders, experiments, fusions, sources."""
+
+    kind: tyro.conf.Positional[str]
+
+
+def run(args):
+    """Prints the names, one a line."""
+    kind = find(tyro.cli(List, prog="python -m mmlearn list", args=args).kind, KINDS, "kind")
+    print("\n".join(_names(kind)))
+
+
+def _names(kind):
+    if kind == "experiments":
+        return sorted(EXPERIMENTS)
+    if kind == "sources":
+        return sorted(SOURCES)
+    with quiet_start():
+        from data_prep.augment import AUGMENTATIONS
+        from mmlearn.encoders import ENCODERS
+        from mmlearn.fusions import FUSIONS
+    if kind == "encoders":
+        return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
+    return sorted({"augmentations": AUGMENTATIONS, "fusions": FUSIONS}[kind])

@@ -1,0 +1,59 @@
+"""Finds the verb and turns errors into one line."""
+
+import importlib
+import os
+import sys
+
+from data_prep.names import find
+
+VERBS = {
+    "train": "train an experiment and save the model, the SavedModel and figures",
+    "evaluate": "score a saved model on data",
+    "predict": "labels for an image, a text, or both",
+    "export": "write a SavedModel for TF Serving",
+    "list": "what can be named in a config",
+    "config": "show the resolved config of an experiment",
+}
+
+
+def main(args=None):
+    """Runs the command line.
+
+    Args:
+        args: list of str, or `None` for those of the process.
+
+    Returns:
+        The exit code: 0, 2 after a user's error, 1 after any other.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in args
+    args = [arg for arg in args if arg != "--debug"]
+    # TensorFlow's start-up chatter helps nobody; with --debug it is there.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if debug else "3")
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    try:
+        find(args[0], VERBS, "command")
+        importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:])
+    except KeyboardInterrupt:
+        print("Stopped. Nothing was written.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        is_users = isinstance(error, (ValueError, OSError, FloatingPointError))
+        message = " ".join(str(error).split()) or type(error).__name__
+        prefix = "Error" if is_users else f"Internal error, {type(error).__name__}"
+        hint = "" if is_users else " (--debug shows where)"
+        print(f"{prefix}: {message}{hint}", file=sys.stderr)
+        return 2 if is_users else 1
+    return 0
+
+
+def _usage():
+    lines = ["usage: python -m mmlearn COMMAND [OPTIONS]", "", "Image+text learning for Keras.", ""]
+    lines += [f"  {verb:<10} {what}" for verb, what in VERBS.items()]
+    lines += ["", "Options of a command: python -m mmlearn COMMAND --help"]
+    lines += ["--debug, with any command, shows the traceback of an error."]
+    return "\n".join(lines)

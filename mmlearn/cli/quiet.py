@@ -1,0 +1,25 @@
+"""Starting TensorFlow without its chatter."""
+
+import contextlib
+import os
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Discards what TensorFlow's C++ code writes to standard error while it is imported.
+
+    `TF_CPP_MIN_LOG_LEVEL` does not reach the lines that are written before its logging starts.
+    With `--debug`, which sets that level to 0, nothing is discarded. Errors are exceptions and
+    pass.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,59 @@
+"""`python -m mmlearn train [EXPERIMENT | RUN.JSON] [--flags]`."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from mmlearn import experiments
+from mmlearn.cli.quiet import quiet_start
+from mmlearn.cli.tables import metrics_table
+from mmlearn.experiments.config import Experiment, read_run
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains an experiment: `train [EXPERIMENT | RUN.JSON] [--flags]`, by default `shapes`."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    json: bool = False
+    """Print one JSON object as the last line of standard output, and progress to standard error."""
+
+
+def parse(args):
+    """Picks the default config by the first argument and overrides it with the flags."""
+    name = args[0] if args and not args[0].startswith("-") else "shapes"
+    default = read_run(name) if name.endswith(".json") else experiments.get(name)
+    rest = args[1:] if args and args[0] == name else args
+    return tyro.cli(
+        Train,
+        prog="python -m mmlearn train",
+        default=Train(default),
+        args=rest,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def run(args):
+    """Trains and prints the results."""
+    options = parse(args)
+    with quiet_start():
+        from mmlearn.experiments.run import run as run_experiment
+
+    console = Console(stderr=options.json)
+    record = run_experiment(options.experiment, console)
+    console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
+    output, seconds = record["output"], record["seconds"]
+    console.print(
+        f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"
+        "  preset/     the Keras model: MultimodalClassifier.from_preset\n"
+        "  serving/1/  the SavedModel for TF Serving\n"
+        "  figures/    convergence, attention\n"
+        "  run.json    config, metrics, versions",
+        highlight=False,
+    )
+    if options.json:
+        summary = {"run": f"{output}/run.json", "metrics": record["metrics"], "seconds": seconds}
+        print(json.dumps(summary))

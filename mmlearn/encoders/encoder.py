@@ -1,0 +1,48 @@
+"""The contract of an encoder and of a converter.
+
+A **converter** turns raw values of one modality into model inputs. It is a Keras layer, so that it
+is saved with its assets, but it is not called as one; it works in TensorFlow ops, so that it runs
+in tf.data and in the SavedModel alike:
+
+- `converter.convert(values, modality, batch_size)` takes a batch of raw values, or `None` for a
+  modality that is not there, and returns a dict of model inputs, among them the int32
+  `"{modality}_present" (batch_size,)`;
+- `converter.convert_example(value, modality)` does what must be done before batching.
+
+An **encoder** turns model inputs of one modality into features. It is a Keras layer:
+
+- `encoder.model_inputs(modality)` names its functional inputs: `{name: keras.Input}`;
+- `encoder(inputs)` takes that dict and returns features `(batch_size, length, dim)` and a bool
+  mask `(batch_size, length)`.
+
+Your own encoder is any layer with these two methods, registered with
+`@keras.saving.register_keras_serializable()`; the repository needs no edit.
+"""
+
+import keras
+
+
+class Encoder(keras.layers.Layer):
+    """Base class of the encoders that wrap one Keras model.
+
+    Args:
+        model: the `keras.Model` that does the work. Saved with the encoder.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, model, **kwargs):
+        super().__init__(**kwargs)
+        self.model = model
+
+    def model_inputs(self, modality):
+        """Returns `{name: keras.Input}` of the functional inputs of this encoder."""
+        raise TypeError(f"{type(self).__name__} must define `model_inputs(modality)`.")
+
+    def get_config(self):
+        return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["model"] = keras.saving.deserialize_keras_object(config["model"])
+        return cls(**config)

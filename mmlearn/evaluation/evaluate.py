@@ -1,0 +1,39 @@
+"""Runs a task over a dataset and scores every prediction it makes, baselines beside it."""
+
+import numpy as np
+
+from mmlearn.evaluation.classification import multilabel_metrics, trivial_baselines
+
+
+def evaluate(task, dataset, prior, oracles=None):
+    """Scores a classifier on a dataset.
+
+    Args:
+        task: `MultimodalClassifier`.
+        dataset: dataset of `(x, y, ...)` in a fixed order.
+        prior: float array `(num_classes,)`, the share of each label in the training split.
+        oracles: dict of name to probabilities `(num_examples, num_classes)`, or `None`.
+
+    Returns:
+        `metrics`, a dict of row (`fused`, each modality, `nothing`, `prior`, `oracle_{name}`) to
+        its metrics (see `multilabel_metrics`), and `predictions`, a dict of `labels` and of each
+        modality's and the fused probabilities.
+
+    Raises:
+        ValueError: when the number of classes of data and task differ.
+    """
+    labels = np.concatenate([y.numpy() for _, y, *_ in dataset]).astype(int)
+    if labels.shape[1] != task.num_classes:
+        raise ValueError(
+            f"The data has {labels.shape[1]} classes, but the model knows {task.num_classes}. "
+            "Fix: evaluate on data with the labels that the model was trained on."
+        )
+    outputs = task.predict_outputs(dataset.map(lambda x, *_: x), verbose=0)
+    predictions = {"fused": outputs[task.main_output]}
+    for modality in task.backbone.modalities:
+        if f"{modality}_{task.main_output}" in outputs:
+            predictions[modality] = outputs[f"{modality}_{task.main_output}"]
+    rows = {**predictions, **trivial_baselines(len(labels), prior)}
+    rows.update({f"oracle_{name}": values for name, values in (oracles or {}).items()})
+    scores = {name: multilabel_metrics(labels, values) for name, values in rows.items()}
+    return scores, {"labels": labels, **predictions}

@@ -1,0 +1,224 @@
+"""An experiment as a tree of frozen dataclasses. Imports nothing heavy.
+
+Components know nothing of these: `mmlearn.experiments.run` turns names and options into objects.
+"""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import tyro
+
+from mmlearn.training.phase import TrainingPhase
+
+
+def read_options(words):
+    """Reads `name=value` words into a dict; values may be numbers, `true`, `false` or strings.
+
+    Example:
+    >>> read_options(["num_layers=2", "combine=concat"])
+    {'num_layers': 2, 'combine': 'concat'}
+    """
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"An option must read name=value. Received: {word!r}.")
+        try:
+            options[name] = json.loads(value)  # numbers, true, false
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+# Options of a named component: `--model.fusion.options num_layers=2 combine=concat`.
+Options = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[NAME=VALUE [NAME=VALUE ...]]",
+        instance_from_str=read_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{k}={json.dumps(v)}" for k, v in value.items()],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the examples come from."""
+
+    source: str = "shapes"
+    """Name of the source: `python -m mmlearn list sources`."""
+    root: str | None = None
+    """Folder of the data set. The synthetic one is written to `data/shapes` by default."""
+    augmentations: tuple[str, ...] = ()
+    """Of training examples, in this order: flip, crop, color."""
+    options: Options = field(default_factory=dict)
+    """Further options of the source, such as `num_train=500` or `strict=false`."""
+
+
+@dataclass(frozen=True)
+class ImagesConfig:
+    """The image encoder."""
+
+    name: str = "resnet50"
+    """`python -m mmlearn list encoders`."""
+    weights: str = "default"
+    """`default` (the published ones, if any), `none`, or a path."""
+    image_size: int = 224
+    """Side of the model's images in pixels."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text encoder and its vocabulary."""
+
+    name: str = "bert_base_en_uncased"
+    """`python -m mmlearn list encoders`."""
+    weights: str = "default"
+    """`default` (the published ones, if any), `none`, or a path."""
+    sequence_length: int = 32
+    """Tokens per text."""
+    vocabulary: str | None = None
+    """A vocabulary file, one token a line. By default that of the weights, or trained from the captions."""
+    vocabulary_size: int = 8192
+    """Most tokens of a vocabulary that is trained from the captions."""
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How the modalities are joined."""
+
+    name: str = "cross_attention"
+    """`python -m mmlearn list fusions`."""
+    options: Options = field(default_factory=dict)
+    """Options of the fusion, such as `num_layers=2 combine=concat`."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoders, fusion, head."""
+
+    modalities: tuple[str, ...] = ("images", "text")
+    """Which modalities the model takes: one or both."""
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    hidden_dim: int = 512
+    """Size to which features are projected, and of the fused features."""
+    head_hidden_dim: int = 256
+    """Hidden layer of the classification head."""
+    dropout: float = 0.1
+    """Rate on projected features and in the heads."""
+    modality_dropout: float = 0.1
+    """Probability of hiding a whole modality of a training example."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Phases, batches, devices, seed."""
+
+    phases: tuple[TrainingPhase, ...] = ()
+    batch_size: int = 32
+    """Examples per step, all replicas together."""
+    strategy: str = "mirrored"
+    """`mirrored` or `none`."""
+    num_replicas: int | None = None
+    """By default all GPUs, or one; on a CPU, that many logical devices."""
+    seed: int = 0
+    """Of weights, order, dropout and augmentation. The same seed gives the same result."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that defines a run."""
+
+    name: str
+    """Also the folder's name in `saved_models/`."""
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    output: str | None = None
+    """Folder of the results. By default `saved_models/NAME`."""
+
+
+def three_phases(epochs, learning_rates):
+    """The documents' training strategy: encoders alone, then the fusion, then everything.
+
+    Args:
+        epochs: three ints.
+        learning_rates: three floats.
+    """
+    return (
+        TrainingPhase(
+            "encoders",
+            epochs[0],
+            trainable=("encoders", "auxiliary_heads"),
+            learning_rate=learning_rates[0],
+            loss_weights={"auxiliary": 1.0},
+        ),
+        TrainingPhase(
+            "fusion",
+            epochs[1],
+            trainable=("fusion", "head"),
+            learning_rate=learning_rates[1],
+            loss_weights={"classes": 1.0},
+        ),
+        TrainingPhase("end to end", epochs[2], learning_rate=learning_rates[2]),
+    )
+
+
+def to_dict(config):
+    """Turns a config into plain JSON types."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls, values, where="config"):
+    """Turns plain JSON types back into a config.
+
+    Args:
+        cls: the dataclass.
+        values: dict.
+        where: str. For the message.
+
+    Raises:
+        ValueError: when a key is unknown or missing.
+    """
+    fields = typing.get_type_hints(cls)
+    unknown = set(values) - set(fields)
+    if unknown:
+        raise ValueError(f"{where} has the unknown key {sorted(unknown)[0]!r}. Fix: remove it.")
+    try:
+        return cls(**{k: _restore(fields[k], v, f"{where}.{k}") for k, v in values.items()})
+    except TypeError as error:
+        raise ValueError(f"{where} is incomplete: {error}.") from None
+
+
+def _restore(kind, value, where):
+    if dataclasses.is_dataclass(kind):
+        return from_dict(kind, value, where)
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        return tuple(_restore(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    return value
+
+
+def read_run(path):
+    """Reads the config of an earlier run, to repeat it.
+
+    Args:
+        path: str. A `run.json`.
+
+    Raises:
+        ValueError: when it is no record of a run.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        config = record["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path!r} is not the run.json of a run ({error}).") from None
+    return from_dict(Experiment, config, f"{path}: config")

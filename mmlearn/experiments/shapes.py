@@ -1,0 +1,31 @@
+"""The synthetic experiment: everything end to end, offline, in minutes on two cores.
+
+python -m mmlearn train
+"""
+
+from mmlearn.experiments.config import (
+    DataConfig,
+    Experiment,
+    FusionConfig,
+    ImagesConfig,
+    ModelConfig,
+    TextConfig,
+    TrainingConfig,
+    three_phases,
+)
+
+SHAPES = Experiment(
+    name="shapes",
+    data=DataConfig(source="shapes"),
+    model=ModelConfig(
+        images=ImagesConfig(name="resnet_tiny", image_size=96),
+        text=TextConfig(name="bert_tiny"),
+        fusion=FusionConfig(options={"num_heads": 4}),
+        hidden_dim=128,
+        head_hidden_dim=128,
+    ),
+    training=TrainingConfig(
+        phases=three_phases(epochs=(6, 1, 2), learning_rates=(2e-3, 2e-3, 5e-4)),
+        batch_size=64,
+    ),
+)

@@ -1,0 +1,32 @@
+"""Ways to make one feature vector of the features of several modalities.
+
+`FUSIONS` maps names to classes. Importing this package registers every class.
+"""
+
+import keras
+
+from data_prep import names
+from mmlearn.fusions.concat import ConcatFusion
+from mmlearn.fusions.cross_attention import CrossAttentionFusion
+
+__all__ = ["FUSIONS", "ConcatFusion", "CrossAttentionFusion", "get"]
+
+FUSIONS = {"concat": ConcatFusion, "cross_attention": CrossAttentionFusion}
+
+
+def get(identifier, **options):
+    """Returns a fusion: by name with options, from a config, or the instance itself.
+
+    Args:
+        identifier: str, dict or fusion.
+        **options: of the fusion's constructor, only with a name.
+
+    Raises:
+        ValueError: when the name is unknown or an option does not fit.
+    """
+    if isinstance(identifier, dict):
+        return keras.saving.deserialize_keras_object(identifier)
+    if not isinstance(identifier, str):
+        return identifier
+    cls = names.find(identifier, FUSIONS, "fusion")
+    return names.call(cls, {**options, "name": "fusion"}, f"fusion {identifier!r}")

@@ -1,0 +1,1 @@
+"""Keras losses that Keras lacks."""

@@ -1,0 +1,215 @@
+"""Encoders + fusion: one functional multi-input model with two public halves."""
+
+import keras
+import keras_hub
+from keras import layers, ops
+
+from mmlearn import encoders as encoder_registry
+from mmlearn import fusions
+from mmlearn.layers.missing_token import MissingToken
+from mmlearn.layers.modality_dropout import ModalityDropout
+
+
+@keras.saving.register_keras_serializable(package="mmlearn")
+class MultimodalBackbone(keras_hub.models.Backbone):
+    """Joins the encoders of several modalities through a fusion.
+
+    The functional inputs are those that each encoder names (`images`; `token_ids`, `segment_ids`,
+    `padding_mask`) and an int32 `"{modality}_present" (batch_size,)` per modality. The outputs are
+    those of the fusion, `fused_features` among them, and the dicts `features` and `masks` of the
+    encoders' raw results.
+
+    Args:
+        encoders: dict of modality to encoder, one or more (see `mmlearn.encoders.encoder`).
+        fusion: a fusion (see `mmlearn.fusions.fusion`).
+        hidden_dim: int. Size to which every modality's features are projected.
+        dropout: float in [0, 1). Rate on the projected features.
+        modality_dropout: float in [0, 1). Probability with which a whole modality of an example is
+            replaced by its learned missing token in training; one modality always stays.
+        dtype: dtype policy of all layers, or `None` to leave them as they are.
+        **kwargs: of `keras.Model`.
+
+    Example:
+
+    >>> from mmlearn import encoders, fusions
+    >>> backbone = MultimodalBackbone(
+    ...     encoders={
+    ...         "images": encoders.get("images", "resnet_tiny", image_size=32),
+    ...         "text": encoders.get("text", "bert_tiny", sequence_length=8, vocabulary_size=100),
+    ...     },
+    ...     fusion=fusions.get("cross_attention", num_heads=4),
+    ...     hidden_dim=32,
+    ... )
+    >>> backbone.output["fused_features"].shape
+    (None, 32)
+    """
+
+    def __init__(
+        self,
+        encoders,
+        fusion,
+        hidden_dim=512,
+        dropout=0.1,
+        modality_dropout=0.1,
+        dtype=None,
+        _share=None,
+        **kwargs,
+    ):
+        if not encoders:
+            raise ValueError("`encoders` must hold at least one modality. Received: {}.")
+        # === Layers ===
+        self.encoders = {modality: encoders[modality] for modality in sorted(encoders)}
+        self.fusion = fusion
+        if dtype is not None and _share is None:
+            for part in (*self.encoders.values(), fusion):
+                for layer in part._flatten_layers():
+                    layer.dtype_policy = dtype
+        if _share is not None:
+            self.projections, self.missing_tokens = _share.projections, _share.missing_tokens
+            self.modality_dropout_layer = _share.modality_dropout_layer
+            self.dropout_layer = _share.dropout_layer
+        else:
+            policy = fusion.dtype_policy
+            self.projections = {
+                m: layers.Dense(hidden_dim, dtype=policy, name=f"{m}_projection")
+                for m in self.encoders
+            }
+            self.missing_tokens = {
+                m: MissingToken(dtype=policy, name=f"{m}_missing_token") for m in self.encoders
+            }
+            self.modality_dropout_layer = ModalityDropout(modality_dropout, name="modality_dropout")
+            self.dropout_layer = layers.Dropout(dropout, dtype=policy, name="projection_dropout")
+
+        # === Functional model ===
+        inputs, presence = {}, {}
+        for modality, encoder in self.encoders.items():
+            name = f"{modality}_present"
+            presence[modality] = keras.Input((), dtype="int32", name=name)
+            inputs.update({**encoder.model_inputs(modality), name: presence[modality]})
+        features, masks = self.encode(inputs)
+        outputs = self.fuse(features, masks, presence)
+        super().__init__(
+            inputs=inputs,
+            outputs={**outputs, "features": features, "masks": masks},
+            dtype=dtype,
+            **kwargs,
+        )
+
+        # === Config ===
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.modality_dropout = modality_dropout
+
+    @classmethod
+    def from_encoders(
+        cls,
+        images="resnet50",
+        text="bert_base_en_uncased",
+        fusion="cross_attention",
+        **kwargs,
+    ):
+        """Builds the common case from names.
+
+        Args:
+            images: name or instance of the image encoder, or `None`.
+            text: name or instance of the text encoder, or `None`.
+            fusion: name or instance.
+            **kwargs: of the constructor.
+        """
+        chosen = {"images": images, "text": text}
+        encoders = {m: encoder_registry.get(m, e) for m, e in chosen.items() if e is not None}
+        return cls(encoders, fusions.get(fusion), **kwargs)
+
+    @property
+    def modalities(self):
+        """The modalities in alphabetical order, the order of `modality_weights`."""
+        return tuple(self.encoders)
+
+    def encode(self, inputs, training=None):
+        """Runs the encoders: the first half.
+
+        Args:
+            inputs: dict of model inputs of any subset of the modalities.
+            training: bool or `None`.
+
+        Returns:
+            features `{modality: (batch_size, length, dim)}` and bool masks
+            `{modality: (batch_size, length)}`.
+        """
+        features, masks = {}, {}
+        for modality, encoder in self.encoders.items():
+            names = encoder.model_inputs(modality)
+            if all(name in inputs for name in names):
+                mode = {"training": training} if encoder._call_has_training_arg else {}
+                own = {name: inputs[name] for name in names}
+                features[modality], masks[modality] = encoder(own, **mode)
+        return features, masks
+
+    def fuse(self, features, masks, presence, training=None):
+        """Projects, replaces what is missing, and fuses: the second half.
+
+        Args:
+            features: dict of modality to `(batch_size, length, dim)`, all modalities.
+            masks: dict of modality to bool `(batch_size, length)`.
+            presence: dict of modality to int `(batch_size,)`, 1 where the modality is there.
+            training: bool or `None`.
+
+        Returns:
+            The dict of the fusion.
+        """
+        present = ops.stack([ops.cast(presence[m], "bool") for m in self.encoders], axis=1)
+        present = self.modality_dropout_layer(present, training=training)
+        projected, known = {}, {}
+        for column, modality in enumerate(self.encoders):
+            tokens = self.projections[modality](features[modality])
+            tokens = self.dropout_layer(tokens, training=training)
+            projected[modality], known[modality] = self.missing_tokens[modality](
+                tokens, masks[modality], present[:, column]
+            )
+        return self.fusion(projected, known, training=training)
+
+    def with_encoders(self, encoders):
+        """Returns a backbone with other encoders that shares `fuse` with this one.
+
+        Args:
+            encoders: dict of modality to encoder; modalities left out keep theirs. Feature sizes
+                must be the same.
+        """
+        return type(self)(
+            {m: encoders.get(m, e) for m, e in self.encoders.items()},
+            self.fusion,
+            hidden_dim=self.hidden_dim,
+            dropout=self.dropout,
+            modality_dropout=self.modality_dropout,
+            _share=self,
+        )
+
+    def get_config(self):
+        config = super().get_config()
+        # Under the name "dtype", KerasHub's preset loader would replace a mixed policy.
+        config["dtype_policy"] = config.pop("dtype")
+        config.update(
+            {
+                "encoders": {
+                    m: keras.saving.serialize_keras_object(e) for m, e in self.encoders.items()
+                },
+                "fusion": keras.saving.serialize_keras_object(self.fusion),
+                "hidden_dim": self.hidden_dim,
+                "dropout": self.dropout,
+                "modality_dropout": self.modality_dropout,
+            }
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["encoders"] = {
+            m: keras.saving.deserialize_keras_object(e) if isinstance(e, dict) else e
+            for m, e in config["encoders"].items()
+        }
+        config["fusion"] = fusions.get(config["fusion"])
+        policy = config.pop("dtype_policy", None)
+        if config.get("dtype") is None and policy is not None:
+            config["dtype"] = keras.dtype_policies.get(policy)
+        return super().from_config(config)

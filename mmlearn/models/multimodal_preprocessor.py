@@ -1,0 +1,194 @@
+"""The one object that turns raw examples into model inputs."""
+
+import os
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from data_prep import images, names
+from mmlearn.models.multimodal_backbone import MultimodalBackbone
+
+
+@keras.saving.register_keras_serializable(package="mmlearn")
+class MultimodalPreprocessor(keras_hub.models.Preprocessor):
+    """Converts a batch of raw examples, modality by modality.
+
+    It runs inside the tf.data map, inside `fit` and `predict` on raw data, and inside the exported
+    SavedModel: there is no other preprocessing, hence no skew between training and serving.
+
+    Args:
+        converters: dict of modality to converter (see `mmlearn.encoders.encoder`).
+        **kwargs: of `keras.layers.Layer`.
+
+    Call arguments:
+        x: dict of modality to a batch of raw values. A modality may be left out; in a batch, rows
+            without it hold an empty string or empty bytes.
+        y: labels, passed through.
+        sample_weight: passed through.
+
+    Returns:
+        The dict of model inputs, alone or packed with `y` and `sample_weight`.
+
+    Example:
+
+    >>> from mmlearn import encoders
+    >>> tokenizer = encoders.text.train_tokenizer(["a dog", "a red dog"])
+    >>> preprocessor = MultimodalPreprocessor(
+    ...     {"text": encoders.TextConverter(tokenizer, sequence_length=6)}
+    ... )
+    >>> sorted(preprocessor({"text": ["a dog", ""]}))
+    ['padding_mask', 'segment_ids', 'text_present', 'token_ids']
+    """
+
+    backbone_cls = MultimodalBackbone
+
+    def __init__(self, converters, **kwargs):
+        super().__init__(**kwargs)
+        self.converters = {modality: converters[modality] for modality in sorted(converters)}
+        self._graph = tf.function(self._convert, reduce_retracing=True)
+
+    def convert_example(self, example):
+        """Does what must be done to single examples before they can be batched.
+
+        Args:
+            example: dict of one example. Keys that are no modality pass through.
+        """
+        converted = {}
+        for key, value in example.items():
+            converter = self.converters.get(key)
+            converted.update(
+                {key: value} if converter is None else converter.convert_example(value, key)
+            )
+        return converted
+
+    def call(self, x, y=None, sample_weight=None):
+        for name in x:
+            # Keys such as "images_present" come from `convert_example`.
+            if not any(name.startswith(f"{modality}_") for modality in self.converters):
+                names.find(name, self.converters, "modality")
+        x = {name: tf.convert_to_tensor(value) for name, value in x.items()}
+        # Eager calls go through the graph too: tokenizers have a second, slightly different
+        # implementation in eager Python.
+        x = self._graph(x) if tf.executing_eagerly() else self._convert(x)
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def _convert(self, x):
+        batch_size = tf.shape(next(iter(x.values())))[0]
+        converted = {}
+        for modality, converter in self.converters.items():
+            if f"{modality}_present" in x:  # by `convert_example`
+                own = {k: v for k, v in x.items() if k == modality or k.startswith(f"{modality}_")}
+            else:
+                own = converter.convert(x.get(modality), modality, batch_size)
+            converted.update(own)
+        return converted
+
+    def read_raw(self, x):
+        """Reads what a user may pass as a batch of raw examples into arrays of one length.
+
+        Args:
+            x: dict of modality to a batch: for `images` an array `(batch_size, height, width, 3)`,
+                or a list of arrays of any sizes, paths or file bytes; for `text` strings. `None`,
+                `""` and `b""` mean absent.
+
+        Returns:
+            A dict of numpy arrays.
+
+        Raises:
+            ValueError: naming the row that cannot be read.
+        """
+        if not isinstance(x, dict) or not x:
+            raise ValueError(
+                "`x` must be a dict of modality to a batch, such as "
+                f"{{'images': [...], 'text': [...]}}. Received: {type(x).__name__}."
+            )
+        batch = {}
+        for modality, values in x.items():
+            names.find(modality, self.converters, "modality")
+            if isinstance(values, (str, bytes)):
+                raise ValueError(
+                    f"`{modality}` must be a batch. Received: one {type(values).__name__}. "
+                    "Fix: wrap it in a list."
+                )
+            read = {"images": _read_images, "text": _read_text}.get(modality, np.asarray)
+            batch[modality] = read(values)
+        lengths = {modality: len(values) for modality, values in batch.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"All modalities need one value per example. Received: {lengths}.")
+        if not all(lengths.values()):
+            raise ValueError("The batch is empty. Fix: pass at least one example.")
+        return batch
+
+    def get_config(self):
+        converters = {m: keras.saving.serialize_keras_object(c) for m, c in self.converters.items()}
+        return {**super().get_config(), "converters": converters}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["converters"] = {
+            m: keras.saving.deserialize_keras_object(c) if isinstance(c, dict) else c
+            for m, c in config["converters"].items()
+        }
+        return super().from_config(config)
+
+
+def _read_text(values):
+    values = np.asarray(values).tolist()
+    for row, value in enumerate(values):
+        if not isinstance(value, (str, bytes, type(None))):
+            raise ValueError(f"`text` must hold strings. Received: text[{row}]={value!r}.")
+    return np.array([value or "" for value in values], object)
+
+
+def _read_images(values):
+    if isinstance(values, (np.ndarray, tf.Tensor)) and values.dtype not in (object, tf.string):
+        if np.ndim(values) != 4 or values.shape[-1] != 3:
+            raise ValueError(
+                "`images` must have the shape (batch_size, height, width, 3). "
+                f"Received: {tuple(values.shape)}."
+            )
+        return np.asarray(values)
+    values = list(values.numpy() if isinstance(values, tf.Tensor) else values)
+    shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
+    if len(shapes) == 1 and None not in shapes:
+        return _read_images(np.stack(values))
+    files = np.array([_read_image(value, row) for row, value in enumerate(values)], object)
+    for start in range(0, len(files), 64):
+        _, status = images.decode_batch(tf.constant(files[start : start + 64]), 8)
+        for row in np.flatnonzero(status.numpy() == images.UNREADABLE)[:1] + start:
+            what = (
+                repr(str(values[row])) if isinstance(values[row], (str, os.PathLike)) else "bytes"
+            )
+            raise ValueError(
+                f"images[{row}] ({what}) is no readable image. Fix: pass a whole JPEG, PNG, GIF or "
+                "BMP file, or an empty value if there is no image."
+            )
+    return files
+
+
+def _read_image(value, row):
+    """Returns the file bytes of one image."""
+    if value is None:
+        return b""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        if not str(value):
+            return b""
+        try:
+            with open(value, "rb") as file:
+                return file.read() or b"\0"  # an empty file is unreadable, not absent
+        except OSError as error:
+            raise ValueError(
+                f"images[{row}] cannot be read: {error}. Fix: check the path."
+            ) from None
+    value = np.asarray(value)
+    if value.ndim != 3 or value.shape[-1] != 3:
+        raise ValueError(
+            f"images[{row}] must have the shape (height, width, 3). Received: {value.shape}."
+        )
+    # PNG is lossless: arrays of different sizes then take the same path as files.
+    return tf.io.encode_png(np.clip(np.round(value), 0, 255).astype(np.uint8)).numpy()

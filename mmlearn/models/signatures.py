@@ -1,0 +1,130 @@
+"""The signatures of an exported task, and the writing of the SavedModel."""
+
+import os
+import shutil
+
+import keras
+import tensorflow as tf
+
+from data_prep import images
+from mmlearn.layers.masked_mean import masked_mean
+
+_SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
+
+
+def write(task, filepath, verbose=False):
+    """Writes a SavedModel with all signatures of a task, beside its place, then renames it.
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | `serving_default` | `images` file bytes, `text` strings | `probabilities`, `labels`, `modality_weights`, `image_status` |
+    | `explain` | the same | these, `"{modality}_probabilities"`, `"attention_{direction}"` |
+    | `embed_image`, `embed_text` | one modality | `image_embedding`, `text_embedding`, L2-normalised |
+    | `serve_tensors` | the model inputs | `probabilities` |
+
+    The first dimension of everything is the batch. Status: 0 ok, 1 absent, 2 unreadable; a bad row
+    never fails its neighbours.
+
+    Args:
+        task: a task with a preprocessor.
+        filepath: str. A folder that does not exist yet.
+        verbose: bool. Whether Keras lists the endpoints.
+
+    Raises:
+        ValueError: when there is no preprocessor, or the folder exists.
+    """
+    if task.preprocessor is None:
+        raise ValueError("An export needs the preprocessor. Fix: set `task.preprocessor`.")
+    filepath = str(filepath).rstrip(os.sep)
+    if os.path.exists(filepath):
+        raise ValueError(
+            f"{filepath!r} exists. Fix: export to a new version, such as "
+            f"{os.path.join(os.path.dirname(filepath), '2')!r}, or remove it."
+        )
+    partial = f"{filepath}.partial-{os.getpid()}"
+    archive = keras.export.ExportArchive()
+    archive.track(task)
+    archive.track(task.preprocessor)
+    for name, (function, input_signature) in signatures(task).items():
+        archive.add_endpoint(name, function, input_signature)
+    try:
+        archive.write_out(partial, verbose=verbose)
+        os.rename(partial, filepath)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def signatures(task):
+    """Returns `{name: (function, input_signature)}` of a task."""
+    backbone, preprocessor = task.backbone, task.preprocessor
+    raw = {
+        modality: tf.TensorSpec((None,), tf.string, name=modality)
+        for modality in backbone.modalities
+        if modality in ("images", "text")
+    }
+    tensors = {
+        name: tf.TensorSpec((None, *value.shape[1:]), value.dtype, name=name)
+        for name, value in task.input.items()
+    }
+    found = {"serve_tensors": (lambda inputs: _serve_tensors(task, inputs), [tensors])}
+    if set(raw) != set(backbone.modalities):
+        return found  # features made elsewhere have no raw form
+
+    def serve(*values):
+        outputs = _explain_raw(task, dict(zip(raw, values, strict=True)))
+        kept = ("probabilities", "labels", "modality_weights", "image_status")
+        return {name: outputs[name] for name in kept if name in outputs}
+
+    def explain(*values):
+        return _explain_raw(task, dict(zip(raw, values, strict=True)))
+
+    def embed(modality):
+        def function(values):
+            inputs = preprocessor({modality: values})
+            names = backbone.encoders[modality].model_inputs(modality)
+            features, masks = backbone.encode({name: inputs[name] for name in names})
+            pooled = masked_mean(features[modality], masks[modality])
+            pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
+            name = _SINGULAR.get(modality, modality)
+            return {f"{name}_embedding": pooled, **_image_status({modality: values}, inputs)}
+
+        return function
+
+    found["serving_default"] = (serve, list(raw.values()))
+    found["explain"] = (explain, list(raw.values()))
+    for modality, spec in raw.items():
+        found[f"embed_{_SINGULAR.get(modality, modality)}"] = (embed(modality), [spec])
+    return found
+
+
+def _serve_tensors(task, inputs):
+    return {"probabilities": task(inputs, training=False)[task.main_output]}
+
+
+def _explain_raw(task, raw):
+    inputs = task.preprocessor(raw)
+    inputs = {name: inputs[name] for name in task.input}
+    outputs = task.explain_inputs(inputs)
+    probabilities = outputs[task.main_output]
+    labels = tf.constant(task.label_names)[None, :]
+    served = {
+        "probabilities": probabilities,
+        "labels": tf.repeat(labels, tf.shape(probabilities)[0], axis=0),
+        **_image_status(raw, inputs),
+    }
+    if "modality_weights" in outputs:
+        served["modality_weights"] = tf.cast(outputs["modality_weights"], tf.float32)
+    for direction, scores in outputs.get("attention_scores", {}).items():
+        served[f"attention_{direction}"] = tf.cast(scores, tf.float32)
+    for modality in task.backbone.modalities:
+        if f"{modality}_classes" in outputs:
+            served[f"{modality}_probabilities"] = outputs[f"{modality}_classes"]
+    return served
+
+
+def _image_status(raw, inputs):
+    if "images" not in raw:
+        return {}
+    empty = tf.strings.length(raw["images"]) == 0
+    status = tf.where(empty, images.ABSENT, images.UNREADABLE)
+    return {"image_status": tf.where(inputs["images_present"] == 1, images.OK, status)}

@@ -1,0 +1,264 @@
+"""What all tasks share: raw data in, phases by part names, presets, export."""
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from data_prep.names import find
+from mmlearn.models import signatures
+from mmlearn.models.multimodal_backbone import MultimodalBackbone
+from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor
+
+
+class MultimodalTask(keras_hub.models.Task):
+    """Base class of the tasks: a backbone, a head, a preprocessor.
+
+    A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),
+    builds the functional model with named outputs, the main one first, and defines
+    `targets(y, outputs)`.
+    """
+
+    backbone_cls = MultimodalBackbone
+    preprocessor_cls = MultimodalPreprocessor
+    main_output = "classes"
+
+    # --- Parts -------------------------------------------------------------------------------
+
+    @property
+    def parts(self):
+        """What a training phase can freeze: dict of part name to list of layers."""
+        backbone = self.backbone
+        parts = {f"{m}_encoder": [encoder] for m, encoder in backbone.encoders.items()}
+        parts["fusion"] = [
+            backbone.fusion,
+            *backbone.projections.values(),
+            *backbone.missing_tokens.values(),
+        ]
+        auxiliary = [name for name in self.heads if self.is_auxiliary(name)]
+        parts["head"] = [layer for name, layer in self.heads.items() if name not in auxiliary]
+        if auxiliary:
+            parts["auxiliary_heads"] = [self.heads[name] for name in auxiliary]
+        return parts
+
+    def is_auxiliary(self, output):
+        """Whether an output (or head) sees one modality alone, such as `images_classes`."""
+        return output.removesuffix(f"_{self.main_output}") in self.backbone.modalities
+
+    def set_trainable(self, names):
+        """Makes exactly these parts trainable. Compile again afterwards.
+
+        Args:
+            names: iterable of part names, see `parts`; `"encoders"` and `"all"` stand for several.
+
+        Raises:
+            ValueError: when a name is unknown.
+        """
+        parts = self.parts
+        groups = {"all": list(parts), "encoders": [n for n in parts if n.endswith("_encoder")]}
+        groups.update({name: [name] for name in ("auxiliary_heads", *parts)})
+        chosen = {part for name in names for part in find(name, groups, "part")}
+        for name, part_layers in parts.items():
+            for layer in part_layers:
+                layer.trainable = name in chosen
+
+    # --- Raw data ----------------------------------------------------------------------------
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """Turns one batch, raw or not, into model inputs, targets and weights per output."""
+        is_raw = not all(f"{m}_present" in x for m in self.backbone.modalities)
+        if is_raw and self.preprocessor is not None:
+            x = self.preprocessor(x)
+        x = {name: x[name] for name in self.input}  # extra keys would raise a structure warning
+        if y is not None and not isinstance(y, dict):
+            weights = self._output_weights(x, sample_weight)
+            y, sample_weight = self.targets(y), weights
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def targets(self, y):
+        """Returns the target of each output, from the labels `y`."""
+        raise TypeError(f"{type(self).__name__} must define `targets(y)`.")
+
+    def _output_weights(self, x, sample_weight):
+        """The weights of each output: an absent modality teaches its own head nothing."""
+        presence = {m: tf.cast(x[f"{m}_present"], "float32") for m in self.backbone.modalities}
+        everything = tf.reduce_prod(tf.stack(list(presence.values())), axis=0)
+        base = tf.ones_like(everything)
+        if sample_weight is not None:
+            base = tf.cast(sample_weight, "float32")
+        weights = {}
+        for name in self.output:
+            weights[name] = base
+            if name == "consistency":
+                weights[name] = base * everything
+            elif self.is_auxiliary(name):
+                weights[name] = base * presence[name.removesuffix(f"_{self.main_output}")]
+        return weights
+
+    def _raw_dataset(self, x, y=None, sample_weight=None, batch_size=None, shuffle=False):
+        """Makes raw arrays and lists a batched dataset; leaves anything else as it is."""
+        if not isinstance(x, dict):
+            return x
+        if not all(f"{m}_present" in x for m in self.backbone.modalities):
+            if self.preprocessor is None:
+                raise ValueError(
+                    "Raw examples need a preprocessor. Fix: pass `preprocessor` to "
+                    f"{type(self).__name__}, or model inputs."
+                )
+            x = self.preprocessor.read_raw(x)
+        dataset = tf.data.Dataset.from_tensor_slices(
+            keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        )
+        if shuffle:
+            # A seed drawn from numpy's generator follows `keras.utils.set_random_seed`.
+            dataset = dataset.shuffle(len(dataset), seed=np.random.randint(2**31))
+        return dataset.batch(batch_size or 32)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        sample_weight=None,
+        validation_data=None,
+        validation_split=None,
+        shuffle=True,
+        **kwargs,
+    ):
+        """Trains on raw examples, model inputs or a dataset, as `keras.Model.fit` does.
+
+        Args:
+            x: dict of raw values (see `MultimodalPreprocessor.read_raw`) or of model inputs, or a
+                dataset of `(x, y)` or `(x, y, sample_weight)`.
+            y: labels `(num_examples, num_classes)`.
+            batch_size: int, 32 by default. Only with arrays.
+            sample_weight: `(num_examples,)` or `None`.
+            validation_data: a dataset or a tuple of arrays.
+            validation_split: float. Share of the examples, the last ones, kept for validation.
+            shuffle: bool. Whether to reshuffle arrays on each epoch.
+            **kwargs: of `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+        """
+        if isinstance(x, dict):
+            if validation_split:
+                (x, y, sample_weight), validation_data = _split(
+                    x, y, sample_weight, validation_split
+                )
+            x = self._raw_dataset(x, y, sample_weight, batch_size, shuffle)
+            y = sample_weight = batch_size = None
+        if isinstance(validation_data, (tuple, list)):
+            validation_data = self._raw_dataset(*validation_data)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            shuffle=False,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
+        """Computes loss and metrics on raw examples, model inputs or a dataset."""
+        if isinstance(x, dict):
+            x = self._raw_dataset(x, y, sample_weight, batch_size)
+            y = sample_weight = batch_size = None
+        return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """Returns the main output for raw examples, model inputs or a dataset.
+
+        Args:
+            x: dict of raw values, any subset of the modalities; or model inputs; or a dataset.
+            batch_size: int, 32 by default. Only with arrays.
+            **kwargs: of `keras.Model.predict`.
+
+        Returns:
+            numpy array `(num_examples, num_classes)`.
+        """
+        return self.predict_outputs(x, batch_size, **kwargs)[self.main_output]
+
+    def predict_outputs(self, x, batch_size=None, **kwargs):
+        """Like `predict`, for all named outputs: a dict of numpy arrays."""
+        if isinstance(x, dict):
+            x, batch_size = self._raw_dataset(x, batch_size=batch_size), None
+        return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def explain(self, x):
+        """Explains the predictions of one batch in one forward pass.
+
+        Args:
+            x: dict of raw values or model inputs.
+
+        Returns:
+            A dict of numpy arrays: all named outputs, and what the fusion has of
+            `modality_weights (batch_size, num_modalities)` and `attention_scores`
+            `{direction: (batch_size, num_layers, num_heads, query_length, key_length)}`.
+        """
+        (data,) = self._raw_dataset(x, batch_size=len(next(iter(x.values())))).take(1)
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(self.preprocess_samples(data))
+        outputs = self.explain_inputs(inputs)
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+    def explain_inputs(self, inputs):
+        """Like `explain`, on a dict of tensors of model inputs; also runs in a graph."""
+        return self._explainer(inputs, training=False)
+
+    @property
+    def _explainer(self):
+        if getattr(self, "_explain_model", None) is None:
+            # Through a tuple, since Keras must not track the model as a part of this one.
+            model = keras.Model(self.input, {**self.output, **self._explained})
+            self._explain_model = (model,)
+        return self._explain_model[0]
+
+    # --- Saving ------------------------------------------------------------------------------
+
+    def compile_from_config(self, config):
+        """Compiles as saved and builds the optimizer, so that its state can be loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_task_weights(self, filepath):
+        """Saves the weights of the heads; a preset holds no optimizer state."""
+        keras.saving.save_weights(self, filepath, objects_to_skip=self._not_in_task_weights())
+
+    def load_task_weights(self, filepath):
+        """Loads what `save_task_weights` saved."""
+        keras.saving.load_weights(self, filepath, objects_to_skip=self._not_in_task_weights())
+
+    def _not_in_task_weights(self):
+        return [*self.backbone._flatten_layers(), self.optimizer]
+
+    def export(self, filepath, **kwargs):
+        """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
+
+        Args:
+            filepath: str. The folder, for TF Serving `.../serving/1`.
+            **kwargs: taken for compatibility with `keras.Model.export`; only `verbose` is used.
+
+        Raises:
+            ValueError: when the task has no preprocessor, or the folder exists.
+        """
+        signatures.write(self, filepath, verbose=kwargs.get("verbose", False))
+
+
+def _split(x, y, sample_weight, fraction):
+    count = len(next(iter(x.values())))
+    cut = int(count * (1 - fraction))
+    if not 0 < cut < count:
+        raise ValueError(
+            "`validation_split` leaves no examples for one of the two parts. "
+            f"Received: validation_split={fraction} for {count} examples."
+        )
+
+    def part(start, end):
+        def take(values):
+            return None if values is None else values[start:end]
+
+        return {k: take(v) for k, v in x.items()}, take(y), take(sample_weight)
+
+    return part(0, cut), part(cut, count)

@@ -1,0 +1,1 @@
+"""Training in phases through `fit`, on one device or mirrored over several."""
