@@ -21,14 +21,14 @@ def plot_curves(records, path):
     for record in records:
         history = record["history"]
         epochs = range(end + 1, end + 1 + len(history["loss"]))
-        for key, style in (("loss", "-"), ("val_loss", "--")):
+        for key, style in (("loss", ".-"), ("val_loss", "x--")):
             if key in history:
-                loss_axes.plot(epochs, history[key], style, color="tab:gray", marker=".")
+                loss_axes.plot(epochs, history[key], style, color="tab:gray")
         for key, label in names.items():
-            for prefix, style in (("", "-"), ("val_", "--")):
+            for prefix, style in (("", ".-"), ("val_", "x--")):
                 if prefix + key in history:
                     map_axes.plot(
-                        epochs, history[prefix + key], style, color=colors[label], marker="."
+                        epochs, history[prefix + key], style, color=colors[label]
                     )
                     last[label] = colors[label]
         for axes in (loss_axes, map_axes):
@@ -44,7 +44,7 @@ def plot_curves(records, path):
                 fontsize=9,
             )
         end = epochs[-1]
-    lines = [plt.Line2D([], [], color="0.4", linestyle=s) for s in ("-", "--")]
+    lines = [plt.plot([], [], style, color="0.4")[0] for style in (".-", "x--")]
     loss_axes.legend(lines, ["training", "validation"], frameon=False)
     lines += [plt.Line2D([], [], color=color) for color in last.values()]
     map_axes.legend(lines, ["training", "validation", *last], frameon=False)

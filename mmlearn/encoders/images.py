@@ -210,8 +210,9 @@ def resnet_tiny(image_size=96, weights="default"):
         return layers.BatchNormalization()(x)
 
     inputs = keras.Input((image_size, image_size, 3))
-    x = layers.ReLU()(convolve(inputs, 24, strides=2, kernel_size=5))
-    for filters in (32, 64, 128):
+    # Stride 4 at once: on a CPU, half of the time would go into the first, largest maps.
+    x = layers.ReLU()(convolve(inputs, 32, strides=4, kernel_size=7))
+    for filters in (64, 128):
         shortcut = convolve(x, filters, strides=2, kernel_size=1)
         x = layers.ReLU()(convolve(x, filters, strides=2))
         x = layers.ReLU()(layers.Add()([convolve(x, filters), shortcut]))

@@ -56,17 +56,16 @@ def run(experiment, console=None):
     output = experiment.output or os.path.join("saved_models", experiment.name)
     check_output(output)
     training = experiment.training
-    # Devices first: logical ones cannot be made once TensorFlow has run an op.
-    strategy = make_strategy(training.strategy, training.num_replicas)
-    keras.utils.set_random_seed(training.seed)
-    tf.config.experimental.enable_op_determinism()
-
     source = build_source(experiment.data)
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
         console.print(f"[bold]{split}[/]: {found}")
     clock.lap("data")
+    # Devices before the first op: logical ones cannot be made afterwards.
+    strategy = make_strategy(training.strategy, training.num_replicas)
+    keras.utils.set_random_seed(training.seed)
+    tf.config.experimental.enable_op_determinism()
     with strategy.scope():
         task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync)
     console.print(
@@ -78,9 +77,12 @@ def run(experiment, console=None):
     callbacks = [] if console.quiet else [lambda phase: RichProgress(console, phase)]
     prior = source.examples("train").labels.mean(axis=0)
     try:
-        records = run_phases(task, training.phases, train_dataset, validation_dataset, callbacks)
+        with strategy.scope():
+            records = run_phases(
+                task, training.phases, train_dataset, validation_dataset, callbacks
+            )
         clock.lap("train")
-        metrics, _ = evaluate(task, validation_dataset, prior, source.oracles("val"))
+        metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
     except tf.errors.InvalidArgumentError as error:
         raise _name_bad_images(source) or error from None
     clock.lap("evaluate")
@@ -92,6 +94,7 @@ def run(experiment, console=None):
         task.save_to_preset(os.path.join(partial, "preset"))
         os.makedirs(os.path.join(partial, "serving"))
         task.export(os.path.join(partial, "serving", "1"))
+        np.savez_compressed(os.path.join(partial, "predictions.npz"), **predictions)
         clock.lap("export")
         plot_curves(records, os.path.join(partial, "figures", "curves.png"))
         draw_attention(task, source, os.path.join(partial, "figures"))

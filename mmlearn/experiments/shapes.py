@@ -25,7 +25,7 @@ SHAPES = Experiment(
         head_hidden_dim=128,
     ),
     training=TrainingConfig(
-        phases=three_phases(epochs=(6, 1, 2), learning_rates=(2e-3, 2e-3, 5e-4)),
+        phases=three_phases(epochs=(7, 1, 2), learning_rates=(3e-3, 2e-3, 5e-4)),
         batch_size=64,
     ),
 )

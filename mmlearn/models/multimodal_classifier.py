@@ -177,6 +177,8 @@ class MultimodalClassifier(MultimodalTask):
         for name in loss_weights:
             find(name, (*LOSS_WEIGHTS, *self.output), "output with a loss weight")
         auxiliary = loss_weights.get("auxiliary", 0.0)
+        if len(self.output) == 1:  # one modality: its own head is the main one
+            return {"classes": loss_weights.get("classes", auxiliary)}
         weights = {
             name: loss_weights.get(name, auxiliary if self.is_auxiliary(name) else 0.0)
             for name in self.output

@@ -56,7 +56,9 @@ class MultimodalTask(keras_hub.models.Task):
         """
         parts = self.parts
         groups = {"all": list(parts), "encoders": [n for n in parts if n.endswith("_encoder")]}
-        groups.update({name: [name] for name in ("auxiliary_heads", *parts)})
+        groups.update({name: [name] for name in parts})
+        # With one modality, the way from its encoder to the output is the modality's own head.
+        groups.setdefault("auxiliary_heads", ["fusion", "head"])
         chosen = {part for name in names for part in find(name, groups, "part")}
         for name, part_layers in parts.items():
             for layer in part_layers:

@@ -42,32 +42,37 @@ class RichProgress(keras.callbacks.Callback):
         super().__init__()
         self.phase = phase
         self.bar = progress.Progress(
-            progress.TextColumn("{task.description:<12}"),
-            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.description:<10}"),
+            progress.BarColumn(bar_width=12),
             progress.TaskProgressColumn(),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.fields[metrics]}"),
+            progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            progress.TextColumn("{task.fields[status]}"),
             console=console,
         )
 
     def on_train_begin(self, logs=None):
         total = self.params["epochs"] * self.params["steps"]
-        self.task = self.bar.add_task(self.phase.name, total=total, metrics="compiling")
+        self.task = self.bar.add_task(self.phase.name, total=total, status="compiling")
         self.bar.start()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = f"epoch {epoch + 1}/{self.params['epochs']}"
+
     def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            self.bar.update(self.task, status=self.epoch)
         self.bar.advance(self.task)
-        if batch == 0 and self.bar.tasks[0].fields["metrics"] == "compiling":
-            self.bar.update(self.task, metrics="")
 
     def on_epoch_end(self, epoch, logs=None):
-        shown = {"loss": "loss", "val_loss": "val loss", "val_classes_map": "val mAP"}
-        shown |= {f"val_{m}_classes_map": f"val mAP {m}" for m in ("images", "text")}
-        shown["val_map"] = "val mAP"  # of a model with one output
-        values = [f"{label} {logs[name]:.3f}" for name, label in shown.items() if name in logs]
-        text = f"epoch {epoch + 1}/{self.params['epochs']}  " + "  ".join(values)
-        self.bar.update(self.task, metrics=text)
+        # "val_images_classes_map" reads "images 0.931"; the main output's name is left out.
+        scores = [
+            f"{name.removeprefix('val_').removesuffix('map').replace('classes', '').strip('_')} "
+            f"{value:.3f}".strip()
+            for name, value in logs.items()
+            if name.startswith("val_") and name.endswith("map")
+        ]
+        status = f"{self.epoch}  val mAP {', '.join(scores)}" if scores else self.epoch
+        self.bar.update(self.task, status=status)
 
     def on_train_end(self, logs=None):
         self.bar.stop()

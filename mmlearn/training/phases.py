@@ -6,14 +6,14 @@ from mmlearn.training.callbacks import StopOnNaN
 
 
 def run_phases(task, phases, train_dataset, validation_dataset, callbacks=(), jit_compile=False):
-    """Trains a task phase by phase.
+    """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
     Each phase makes its parts trainable, compiles anew with AdamW under a cosine schedule with
     warm-up, and fits. Afterwards every part is trainable again, as presets and further training
     expect.
 
     Args:
-        task: a task, built under the strategy's scope.
+        task: a task.
         phases: iterable of `TrainingPhase`.
         train_dataset: dataset of `(x, y, sample_weight)` of known length.
         validation_dataset: likewise.

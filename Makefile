@@ -1,0 +1,28 @@
+# make train: the main job.  make test: the tests.  Both set up .venv by themselves.
+PYTHON ?= python3
+BIN = .venv/bin
+
+train: .venv/run-ready
+	$(BIN)/python -m mmlearn train
+
+test: .venv/run-ready
+	$(BIN)/python -m pytest -q
+
+test-large: .venv/dev-ready
+	$(BIN)/python -m pytest -q -m large --run-large
+
+lint: .venv/dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/run-ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed. Fix: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/dev-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+.PHONY: train test test-large lint

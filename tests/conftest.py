@@ -1,0 +1,70 @@
+"""Tiers, and what tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest  # noqa: E402
+
+TIERS = {
+    "large": "full-size models, notebooks, other backends; minutes",
+    "network": "downloads pretrained presets",
+    "gpu": "needs a GPU",
+}
+SHARED_DATA = os.path.join(os.path.dirname(__file__), "..", "..", "shared", "data")
+
+
+def pytest_addoption(parser):
+    """Adds a flag per tier."""
+    for tier, what in TIERS.items():
+        parser.addoption(f"--run-{tier}", action="store_true", help=what)
+
+
+def pytest_configure(config):
+    """Declares the markers."""
+    for tier, what in TIERS.items():
+        config.addinivalue_line("markers", f"{tier}: {what}")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skips the tiers that were not asked for."""
+    for item in items:
+        for tier in TIERS:
+            if tier in item.keywords and not config.getoption(f"--run-{tier}"):
+                item.add_marker(pytest.mark.skip(reason=f"needs --run-{tier}"))
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory):
+    """A small synthetic data set on disk: 24 training and 12 validation scenes."""
+    from data_prep.sources.shapes import ShapesSource
+
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    ShapesSource(root, num_train=24, num_val=12)
+    return str(root)
+
+
+@pytest.fixture(scope="session")
+def shapes(shapes_root):
+    """The source of the small synthetic data set."""
+    from data_prep.sources.shapes import ShapesSource
+
+    return ShapesSource(shapes_root, num_train=24, num_val=12)
+
+
+@pytest.fixture
+def shared_data():
+    """The folder of real photos beside the project; the test is skipped where there is none."""
+    path = os.path.abspath(SHARED_DATA)
+    if not os.path.isdir(path):
+        pytest.skip("the optional real data at ../shared/data is not there")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Gives every test the same seed and clean Keras names."""
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
