@@ -8,6 +8,7 @@ import tyro
 
 from data_prep import sources
 from data_prep.names import call, find
+from data_prep.quiet import quiet_start
 
 COMMANDS = ("shapes", "spec")
 
@@ -42,7 +43,8 @@ def show_spec(options):
     """Prints the report, the spec and the first example of a source."""
     cls = sources.get(options.source)
     source = call(cls, {"root": options.root}, f"source {options.source!r}")
-    from data_prep.pipeline import build_dataset
+    with quiet_start():
+        from data_prep.pipeline import build_dataset
 
     dataset = build_dataset(source, options.split)
     for what, count in source.report(options.split).items():

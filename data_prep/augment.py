@@ -17,9 +17,9 @@ def flip(example, seed):
     Example:
 
     >>> import tensorflow as tf
-    >>> image = tf.reshape(tf.range(6, dtype=tf.uint8), (1, 2, 3))
+    >>> image = tf.constant([[[0, 1, 2], [3, 4, 5]]], tf.uint8)
     >>> example = {"images": image, "text": tf.constant("a dog left of a cat")}
-    >>> mirrored = flip(example, seed=(0, 4))
+    >>> mirrored = flip(example, seed=(0, 1))
     >>> mirrored["text"].numpy(), mirrored["images"][0, 0].numpy().tolist()
     (b'a dog right of a cat', [3, 4, 5])
     """
@@ -41,8 +41,8 @@ def crop(example, seed, smallest_fraction=0.8):
     shape = tf.shape(example["images"])
     draws = tf.random.stateless_uniform((4,), seed)
     sides = tf.cast(shape[:2], tf.float32)
-    window = tf.cast(sides * (smallest_fraction + (1 - smallest_fraction) * draws[:2]), tf.int32)
-    window = tf.maximum(window, 1)
+    window = sides * (smallest_fraction + (1 - smallest_fraction) * draws[:2])
+    window = tf.maximum(tf.cast(tf.math.ceil(window), tf.int32), 1)
     start = tf.cast(tf.cast(shape[:2] - window + 1, tf.float32) * draws[2:], tf.int32)
     images = tf.slice(example["images"], [start[0], start[1], 0], [window[0], window[1], 3])
     images.set_shape((None, None, 3))

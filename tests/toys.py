@@ -3,7 +3,7 @@
 import numpy as np
 
 IMAGE_SIZE, SEQUENCE_LENGTH, NUM_CLASSES = 32, 8, 3
-WORDS = "a dog cat on the sofa red blue circle square left of".split()
+WORDS = ["a", "dog", "cat", "on", "the", "sofa", "red", "blue", "circle", "square", "left", "of"]
 
 
 def tokenizer():
@@ -38,9 +38,7 @@ def backbone(modalities=("images", "text"), fusion="cross_attention", **kwargs):
 
     options = {"num_heads": 2} if fusion == "cross_attention" else {}
     built = {modality: encoder(modality) for modality in modalities}
-    return MultimodalBackbone(
-        built, fusions.get(fusion, **options), **{"hidden_dim": 16, **kwargs}
-    )
+    return MultimodalBackbone(built, fusions.get(fusion, **options), **{"hidden_dim": 16, **kwargs})
 
 
 def preprocessor(modalities=("images", "text")):

@@ -103,7 +103,7 @@ class CocoSource:
         counts = {
             "images": len(rows),
             "captions": sum(map(len, texts)),
-            "objects": report.pop("objects"),
+            "objects": report.pop("objects", 0),
             "images without labels": int((labels.sum(1) == 0).sum()),
             "images without captions": sum(not text for text in texts),
             **report,

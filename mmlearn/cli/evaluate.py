@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import tyro
 from rich.console import Console
 
-from mmlearn.cli.quiet import quiet_start
+from data_prep.quiet import quiet_start
 from mmlearn.cli.tables import metrics_table
 from mmlearn.experiments.config import DataConfig
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from mmlearn.cli.quiet import quiet_start
+from data_prep.quiet import quiet_start
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import tyro
 
 from data_prep.names import find
+from data_prep.quiet import quiet_start
 from data_prep.sources import SOURCES
-from mmlearn.cli.quiet import quiet_start
 from mmlearn.experiments import EXPERIMENTS
 
 KINDS = ("augmentations", "encoders", "experiments", "fusions", "sources")

@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mmlearn.cli.quiet import quiet_start
+from data_prep.quiet import quiet_start
 
 
 @dataclass(frozen=True)

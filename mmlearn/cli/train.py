@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from data_prep.quiet import quiet_start
 from mmlearn import experiments
-from mmlearn.cli.quiet import quiet_start
 from mmlearn.cli.tables import metrics_table
 from mmlearn.experiments.config import Experiment, read_run
 

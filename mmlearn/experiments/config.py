@@ -185,16 +185,18 @@ def from_dict(cls, values, where="config"):
         where: str. For the message.
 
     Raises:
-        ValueError: when a key is unknown or missing.
+        ValueError: when a key is unknown or missing, or a value has a wrong type.
     """
     fields = typing.get_type_hints(cls)
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must be an object. Received: {values!r}. Fix: repair the file.")
     unknown = set(values) - set(fields)
     if unknown:
         raise ValueError(f"{where} has the unknown key {sorted(unknown)[0]!r}. Fix: remove it.")
     try:
         return cls(**{k: _restore(fields[k], v, f"{where}.{k}") for k, v in values.items()})
     except TypeError as error:
-        raise ValueError(f"{where} is incomplete: {error}.") from None
+        raise ValueError(f"{where} is not complete or has a wrong type: {error}.") from None
 
 
 def _restore(kind, value, where):

@@ -74,14 +74,14 @@ class CrossAttentionFusion(layers.Layer):
                 self.norms[name].build(shape)
         self.dropout_layer = layers.Dropout(self.dropout, dtype=policy)
         joint_shape = (None, hidden_dim * len(modalities))
-        if self.combine == "weighted":
+        if self.combine == "weighted" and len(modalities) > 1:
             self.weight_hidden = layers.Dense(
                 hidden_dim, activation="relu", dtype=policy, name="weight_hidden"
             )
             self.weight_hidden.build(joint_shape)
             self.weight_logits = layers.Dense(len(modalities), dtype=policy, name="weight_logits")
             self.weight_logits.build((None, hidden_dim))
-        else:
+        if self.combine == "concat":
             self.output_dense = layers.Dense(
                 hidden_dim, activation="relu", dtype=policy, name="output"
             )
@@ -109,7 +109,10 @@ class CrossAttentionFusion(layers.Layer):
             outputs["attention_scores"] = {k: ops.stack(v, axis=1) for k, v in scores.items()}
         if self.combine == "concat":
             return {"fused_features": self.output_dense(joint), **outputs}
-        weights = ops.softmax(self.weight_logits(self.weight_hidden(joint)), axis=-1)
+        if len(pooled) == 1:  # nothing to weigh
+            weights = ops.ones_like(joint[:, :1])
+        else:
+            weights = ops.softmax(self.weight_logits(self.weight_hidden(joint)), axis=-1)
         fused = ops.sum(ops.stack(pooled, axis=1) * weights[..., None], axis=1)
         return {"fused_features": fused, "modality_weights": weights, **outputs}
 

@@ -7,7 +7,7 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from data_prep import images, names
+from data_prep import features, images, names
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 
 
@@ -47,20 +47,22 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
     def __init__(self, converters, **kwargs):
         super().__init__(**kwargs)
         self.converters = {modality: converters[modality] for modality in sorted(converters)}
+        self.built = True  # no weights
         self._graph = tf.function(self._convert, reduce_retracing=True)
 
     def convert_example(self, example):
         """Does what must be done to single examples before they can be batched.
 
         Args:
-            example: dict of one example. Keys that are no modality pass through.
+            example: dict of one example. Modalities without a converter are left out; keys that are
+                no modality pass through.
         """
         converted = {}
         for key, value in example.items():
-            converter = self.converters.get(key)
-            converted.update(
-                {key: value} if converter is None else converter.convert_example(value, key)
-            )
+            if key in self.converters:
+                converted.update(self.converters[key].convert_example(value, key))
+            elif key not in features.MODALITIES:
+                converted[key] = value
         return converted
 
     def call(self, x, y=None, sample_weight=None):
@@ -136,7 +138,7 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
 
 
 def _read_text(values):
-    values = np.asarray(values).tolist()
+    values = np.asarray(values, object).tolist()  # else ["a", nan] would become ["a", "nan"]
     for row, value in enumerate(values):
         if not isinstance(value, (str, bytes, type(None))):
             raise ValueError(f"`text` must hold strings. Received: text[{row}]={value!r}.")

@@ -1,6 +1,7 @@
 """Starting TensorFlow without its chatter."""
 
 import contextlib
+import logging
 import os
 
 
@@ -8,13 +9,14 @@ import os
 def quiet_start():
     """Discards what TensorFlow's C++ code writes to standard error while it is imported.
 
-    `TF_CPP_MIN_LOG_LEVEL` does not reach the lines that are written before its logging starts.
-    With `--debug`, which sets that level to 0, nothing is discarded. Errors are exceptions and
-    pass.
+    `TF_CPP_MIN_LOG_LEVEL` does not reach the lines that are written before its logging starts. Its
+    Python warnings are left out too: each phase compiles anew, which TensorFlow warns of. With
+    `--debug`, which sets that level to 0, nothing is discarded. Errors are exceptions and pass.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     saved = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -1,0 +1,112 @@
+"""Every user error of the command line: one line, the fix, exit code 2."""
+
+import json
+
+import pytest
+
+from mmlearn.cli.main import VERBS, main
+
+
+def error(capfd, *args):
+    """Runs a command that must fail as a user's error; returns what it says."""
+    assert main([str(arg) for arg in args]) == 2
+    captured = capfd.readouterr()
+    (line,) = captured.err.strip().splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def test_help_names_every_verb(capfd):
+    assert main(["--help"]) == 0
+    text = capfd.readouterr().out
+    for verb in VERBS:
+        assert f"  {verb} " in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["trian"], "Did you mean 'train'?"),
+        (["train", "shaps"], "Did you mean 'shapes'?"),
+        (["train", "missing.json"], "'missing.json' is not the run.json of a run"),
+        (["train", "--data.source", "coc"], "Did you mean 'coco'?"),
+        (["train", "coco"], "Fix: pass --data.root DIR"),
+        (["train", "coco", "--data.root", "/nowhere"], "There is no folder '/nowhere'"),
+        (["train", "--data.options", "num_trian=3"], "Did you mean 'num_train'?"),
+        (["list", "fusion"], "Did you mean 'fusions'?"),
+        (["config", "shwo"], "Did you mean 'show'?"),
+        (["evaluate", "/nowhere"], "holds no saved model. Fix:"),
+        (["predict", "/nowhere", "--text", "a dog"], "holds no saved model. Fix:"),
+        (["predict", "/nowhere"], "Fix: pass --image FILE or --text TEXT"),
+        (["predict", "/nowhere", "--text", " "], "--text is empty"),
+        (["export", "/nowhere"], "holds no saved model. Fix:"),
+    ],
+)
+def test_user_errors_name_the_value_and_the_fix(args, message, capfd):
+    assert message in error(capfd, *args)
+
+
+def test_unknown_flag_gets_a_suggestion(capfd):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "shapes", "--model.fusoin.name", "concat"])
+    assert stop.value.code == 2
+    assert "--model.fusion.name" in capfd.readouterr().err
+
+
+def test_output_that_is_no_run_is_refused(tmp_path, capfd):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    message = error(capfd, "train", "--output", tmp_path)
+    assert "is not the result of a run. Fix: pass another folder" in message
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_unknown_fusion_and_options_are_refused(tmp_path, capfd, shapes_root):
+    data = ["--data.root", shapes_root, "--data.options", "num_train=24", "num_val=12"]
+    common = ["train", "--training.strategy", "none", "--output", tmp_path / "out", *data]
+    assert "Did you mean 'concat'?" in error(capfd, *common, "--model.fusion.name", "concta")
+    message = error(capfd, *common, "--model.fusion.options", "num_haeds=2")
+    assert "Did you mean 'num_heads'?" in message
+    message = error(capfd, *common, "--model.fusion.options", "num_heads=3")
+    assert "`hidden_dim` must be divisible by `num_heads`" in message
+    message = error(capfd, *common, "--model.images.weights", "missing.h5")
+    assert "There is no weights file 'missing.h5'" in message
+    message = error(capfd, *common, "--training.batch-size", "25")
+    assert "fewer than one batch of 25" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_config_show_prints_the_resolved_config(capfd):
+    assert main(["config", "show", "coco", "--data.root", "here", "--training.seed", "7"]) == 0
+    config = json.loads(capfd.readouterr().out)
+    assert config["data"]["root"] == "here"
+    assert config["training"]["seed"] == 7
+    assert config["model"]["images"]["name"] == "resnet50"
+    assert config["model"]["hidden_dim"] == 512
+    assert sum(phase["epochs"] for phase in config["training"]["phases"]) == 15
+
+
+@pytest.mark.parametrize("kind", ["augmentations", "encoders", "experiments", "fusions", "sources"])
+def test_list_prints_names(kind, capfd):
+    assert main(["list", kind]) == 0
+    names = capfd.readouterr().out
+    expected = {
+        "augmentations": "flip",
+        "encoders": "bert_base_en_uncased",
+        "experiments": "coco",
+        "fusions": "cross_attention",
+        "sources": "shapes",
+    }
+    assert expected[kind] in names
+
+
+def test_internal_errors_exit_with_1_and_one_line(monkeypatch, capfd):
+    import mmlearn.cli.list
+
+    def broken(args):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(mmlearn.cli.list, "run", broken)
+    assert main(["list", "fusions"]) == 1
+    assert "Internal error, KeyError: 'a bug' (--debug shows where)" in capfd.readouterr().err
+    with pytest.raises(KeyError):
+        main(["list", "fusions", "--debug"])

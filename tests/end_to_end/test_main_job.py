@@ -1,0 +1,139 @@
+"""The main job through the command line, small, and what can be done with its results."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = [
+    *("--data.options", "num_train=64", "num_val=24"),
+    *("--model.images.image-size", "32", "--model.text.sequence-length", "16"),
+    *("--model.hidden-dim", "16", "--training.batch-size", "16"),
+    *("--training.phases.0.epochs", "1", "--training.phases.2.epochs", "1"),
+]
+
+
+def mmlearn(*args, check=True):
+    command = [sys.executable, "-m", "mmlearn", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=check)
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory):
+    """Runs the experiment `shapes` on 64 scenes: the output folder, and the JSON line."""
+    folder = tmp_path_factory.mktemp("main_job")
+    output = folder / "shapes"
+    result = mmlearn(
+        *("train", "shapes", *SMALL, "--data.root", folder / "data", "--output", output, "--json")
+    )
+    return output, json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def test_leaves_everything_it_promises(main_job):
+    output, _ = main_job
+    found = {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()}
+    assert {
+        *("run.json", "predictions.npz", "figures/curves.png", "figures/attention_000.png"),
+        *("preset/config.json", "preset/task.json", "preset/preprocessor.json"),
+        *("preset/assets/tokenizer/vocabulary.txt", "serving/1/saved_model.pb"),
+    } <= found
+    assert [p.name for p in output.parent.iterdir() if "partial" in p.name] == []
+
+
+def test_last_line_is_one_json_object(main_job):
+    output, summary = main_job
+    assert summary["run"] == f"{output}/run.json"
+    rows = {"fused", "images", "text", "nothing", "prior"}
+    assert rows | {"oracle_images", "oracle_text", "oracle_union"} == set(summary["metrics"])
+    for values in summary["metrics"].values():
+        assert 0 <= values["mAP"] <= 1
+    assert summary["metrics"]["oracle_union"]["mAP"] > summary["metrics"]["prior"]["mAP"]
+    assert summary["seconds"]["total"] > summary["seconds"]["train"] > 0
+
+
+def test_run_can_be_repeated_from_its_record_to_the_last_digit(main_job, tmp_path):
+    output, summary = main_job
+    result = mmlearn("train", output / "run.json", "--output", tmp_path / "again", "--json")
+    again = json.loads(result.stdout.strip().splitlines()[-1])
+    assert again["metrics"] == summary["metrics"]
+    first = json.loads((output / "run.json").read_text())
+    second = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert first["history"] == second["history"]
+    assert first["data"] == second["data"]
+    np.testing.assert_array_equal(
+        np.load(output / "predictions.npz")["fused"],
+        np.load(tmp_path / "again" / "predictions.npz")["fused"],
+    )
+
+
+def test_evaluate_finds_the_metrics_of_the_run(main_job, capfd):
+    from mmlearn.cli.main import main
+
+    output, summary = main_job
+    root = json.loads((output / "run.json").read_text())["config"]["data"]["root"]
+    args = ["evaluate", str(output), "--data.root", root, "--data.options", "num_train=64"]
+    assert main([*args, "num_val=24", "--json"]) == 0
+    metrics = json.loads(capfd.readouterr().out.strip().splitlines()[-1])["metrics"]
+    for row, values in summary["metrics"].items():
+        assert metrics[row]["mAP"] == pytest.approx(values["mAP"], abs=1e-6), row
+
+
+def test_predict_takes_image_text_or_both(main_job, capfd):
+    from mmlearn.cli.main import main
+
+    output, _ = main_job
+    image = next((output.parent / "data" / "val").iterdir())
+    for given in (["--image", str(image)], ["--text", "a red circle"]):
+        assert main(["predict", str(output), *given, "--json"]) == 0
+        answer = json.loads(capfd.readouterr().out.strip().splitlines()[-1])
+        assert len(answer["labels"]) == 5
+        assert set(answer["modality_weights"]) == {"images", "text"}
+        assert sum(answer["modality_weights"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_export_writes_the_next_version(main_job, capfd):
+    from mmlearn.cli.main import main
+
+    output, _ = main_job
+    assert main(["export", str(output)]) == 0
+    assert (output / "serving" / "2" / "saved_model.pb").exists()
+    assert main(["export", str(output), "--version", "2"]) == 2
+    assert "exists" in capfd.readouterr().err
+
+
+def test_failed_run_leaves_the_earlier_one_in_place(main_job, tmp_path):
+    output, _ = main_job
+    before = (output / "run.json").read_bytes()
+    result = mmlearn(
+        *("train", output / "run.json", "--training.phases.0.learning-rate", "1e30"),
+        *("--training.phases.2.learning-rate", "1e30"),
+        check=False,
+    )
+    assert result.returncode == 2
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("Error")]
+    assert "The loss became" in line
+    assert "Fix: a lower learning rate" in line
+    assert (output / "run.json").read_bytes() == before
+    assert [p.name for p in output.parent.iterdir() if "partial" in p.name] == []
+
+
+def test_bad_image_is_named(tmp_path):
+    from data_prep.sources.shapes import ShapesSource
+
+    source = ShapesSource(str(tmp_path / "data"), num_train=16, num_val=4)
+    bad = pathlib.Path(source.examples("train").images[5])
+    bad.write_bytes(b"this is no JPEG")
+    result = mmlearn(
+        *("train", "shapes", *SMALL, "--data.root", tmp_path / "data"),
+        *("--data.options", "num_train=16", "num_val=4", "--output", tmp_path / "out"),
+        check=False,
+    )
+    assert result.returncode == 2
+    assert str(bad) in result.stderr
+    assert "Fix: restore" in result.stderr
+    assert not os.path.exists(tmp_path / "out")
