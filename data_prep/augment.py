@@ -26,9 +26,10 @@ def flip(example, seed):
 
     def mirrored():
         text = example["text"]
-        for word, other in (("left", "\x01"), ("right", "left"), ("\x01", "right")):
-            pattern = word if word == "\x01" else rf"\b{word}\b"
-            text = tf.strings.regex_replace(text, pattern, other)
+        for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
+            text = tf.strings.regex_replace(text, rf"\b{left}\b", "\x01")
+            text = tf.strings.regex_replace(text, rf"\b{right}\b", left)
+            text = tf.strings.regex_replace(text, "\x01", right)
         return example["images"][:, ::-1], text
 
     heads = tf.random.stateless_uniform((), seed) < 0.5

@@ -22,7 +22,8 @@ def build_dataset(
     """Builds the batches of one split.
 
     Every pass over a shuffled dataset has another order, another caption where an image has
-    several, and other augmentations; all of them follow from `seed` and the number of the pass.
+    several, and other augmentations; all of them follow from `seed`, TensorFlow's global seed and
+    the number of the pass.
     Without `shuffle`, the order is the source's and the caption the first one.
 
     Args:

@@ -91,7 +91,8 @@ class CocoSource:
     def _read_split(self, split):
         if split not in self._year:
             raise DataError(
-                f"{self._folder!r} has no split {split!r}. Known: {', '.join(self.splits)}."
+                f"{self._folder!r} has no split {split!r}. Fix: use one of "
+                f"{', '.join(self.splits)}, or add the annotation files."
             )
         instances = self._read("instances", split, ("images", "annotations", "categories"))
         captions = self._read("captions", split, ("annotations",))

@@ -19,7 +19,7 @@ import numpy as np
 from data_prep.errors import DataError
 from data_prep.sources.coco import CocoSource, read_annotations
 
-GENERATOR_VERSION = 1
+DEFAULT_SETTINGS = {"generator_version": 1, "num_train": 6000, "num_val": 1000, "seed": 0}
 IMAGE_SIZE = 96
 MIN_OBJECTS, MAX_OBJECTS = 2, 4
 FAINT_PROBABILITY, MENTION_PROBABILITY = 0.2, 0.7
@@ -60,23 +60,21 @@ class ShapesSource:
     """The synthetic data set, written to disk on first use and read back as COCO.
 
     Args:
-        root: path of the folder; made if absent, made anew if its settings differ, refused if it
-            holds something else.
-        num_train: int. Training scenes.
-        num_val: int. Validation scenes.
-        seed: int. Of the scenes; training seeds are another matter.
+        root: path of the folder. Made if absent; made anew if other sizes are asked for, or if this
+            generator has changed; refused if it holds something else.
+        num_train: int. Training scenes; by default those that are there, else 6,000.
+        num_val: int. Validation scenes; by default those that are there, else 1,000.
+        seed: int. Of the scenes, not of the training; by default that of those there, else 0.
     """
 
-    def __init__(self, root, num_train=6000, num_val=1000, seed=0):
+    def __init__(self, root, num_train=None, num_val=None, seed=None):
         self.root = str(root)
-        self.settings = {
-            "generator_version": GENERATOR_VERSION,
-            "generator": _fingerprint(),
-            "num_train": num_train,
-            "num_val": num_val,
-            "seed": seed,
-        }
-        _write_if_needed(self.root, self.settings)
+        asked = {"num_train": num_train, "num_val": num_val, "seed": seed}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        found = _read_settings(self.root)
+        settings = {**DEFAULT_SETTINGS, **(found or {}), **asked, "generator": _fingerprint()}
+        if settings != found:
+            _rewrite(self.root, settings)
         self._coco = CocoSource(self.root)
         self.label_names, self.splits = self._coco.label_names, self._coco.splits
         self._oracles = functools.cache(self._observe)
@@ -172,19 +170,28 @@ def write_shapes(root, num_train, num_val, seed):
         _write_tables(os.path.join(root, "annotations"), split, tables)
 
 
-def _write_if_needed(root, settings):
-    marker = os.path.join(root, "shapes.json")
-    if os.path.exists(marker):
-        with open(marker, encoding="utf-8") as file:
-            if json.load(file) == settings:
-                return
-    elif os.path.exists(root) and (not os.path.isdir(root) or os.listdir(root)):
+def _read_settings(root):
+    """Returns what the data set in a folder was made with; `None` for no folder or an empty one."""
+    if not os.path.exists(root) or (os.path.isdir(root) and not os.listdir(root)):
+        return None
+    try:
+        with open(os.path.join(root, "shapes.json"), encoding="utf-8") as file:
+            settings = json.load(file)
+        return {name: settings[name] for name in (*DEFAULT_SETTINGS, "generator")}
+    except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{root!r} exists and is not a shapes data set. Fix: pass another folder, --data.root."
-        )
+        ) from None
+
+
+def _rewrite(root, settings):
+    """Writes the data set beside its place, then puts it there."""
     for name in ("num_train", "num_val"):
-        if settings[name] < 1:
-            raise DataError(f"`{name}` must be at least 1. Received: {name}={settings[name]}.")
+        if not isinstance(settings[name], int) or settings[name] < 1:
+            raise DataError(
+                f"`{name}` must be a whole number from 1. Received: {name}={settings[name]!r}. "
+                f"Fix: --data.options {name}=500, for example."
+            )
     partial = f"{root.rstrip(os.sep)}.partial-{os.getpid()}"
     try:
         write_shapes(partial, settings["num_train"], settings["num_val"], settings["seed"])
@@ -203,7 +210,10 @@ def _fingerprint():
 
 
 def _draw_scene(random):
-    """Draws the objects: shape, colour, centre, radius, angle, faint or not; no two overlap."""
+    """Draws the objects: shape, colour, centre, radius, angle, faint or not.
+
+    Their circles do not touch; the tips of a triangle may reach a little out of its own.
+    """
     objects = []
     for _ in range(random.integers(MIN_OBJECTS, MAX_OBJECTS + 1)):
         while True:

@@ -24,7 +24,7 @@ class Examples:
     Attributes:
         ids: list of str, unique.
         groups: int64 `(num_examples,)`, equal for examples of the same image (folds, positives).
-        images: list of str, paths; empty where there is no image.
+        images: list of str, paths.
         captions: list of lists of str; an empty list where there is no text.
         labels: uint8 `(num_examples, num_classes)`, 0 or 1.
     """

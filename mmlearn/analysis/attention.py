@@ -1,11 +1,12 @@
 """Attention maps from words to image regions."""
 
-import matplotlib
+import os
 
-matplotlib.use("Agg")  # no display needed
 import cv2
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from data_prep import images
 
 DIRECTION = "text_to_images"
 
@@ -51,9 +52,9 @@ def plot_attention(image, maps, path, title="", columns=6):
     """
     count = len(maps) + 1
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(1.7 * columns, 1.9 * rows + 0.5), layout="constrained"
-    )
+    # A bare figure, not pyplot: it needs no display and leaves a notebook's backend alone.
+    figure = Figure(figsize=(1.7 * columns, 1.9 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns)
     axes = np.atleast_1d(axes).ravel()
     height, width = image.shape[:2]
     top = max((heat.max() for _, heat in maps), default=1.0)  # one scale for all words
@@ -70,4 +71,42 @@ def plot_attention(image, maps, path, title="", columns=6):
             ax.set_title(word, fontsize=10)
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
+
+
+def draw_attention(task, source, folder, split="val", count=6):
+    """Draws what the words of the first captions of a split attend to.
+
+    Args:
+        task: a task with images, text and a fusion with attention; with any other, nothing is
+            drawn.
+        source: a source (see `data_prep.sources.source`).
+        folder: where `attention_{row}.png` go.
+        split: str.
+        count: int. Examples to draw.
+
+    Returns:
+        A list of the paths.
+    """
+    index = source.examples(split)
+    paths = []
+    for row in [r for r, captions in enumerate(index.captions) if captions][:count]:
+        caption = index.captions[row][0]
+        with open(index.images[row], "rb") as file:
+            example = {"images": [file.read()], "text": [caption]}
+        if {"images", "text"} - set(task.backbone.modalities):
+            break
+        explanation = task.explain(example)
+        if DIRECTION not in explanation.get("attention_scores", {}):
+            break
+        tokenizer = task.preprocessor.converters["text"].tokenizer
+        token_ids = task.preprocessor({"text": [caption]})["token_ids"].numpy()[0]
+        real = token_ids[token_ids != tokenizer.pad_token_id]
+        tokens = [tokenizer.id_to_token(int(token_id)) for token_id in real]
+        maps = word_maps(explanation, tokens, task.backbone.encoders["images"].grid)
+        probabilities = explanation["classes"][0]
+        best = np.argsort(-probabilities)[:4]
+        title = ", ".join(f"{source.label_names[c]} {probabilities[c]:.2f}" for c in best)
+        image = images.decode(example["images"][0]).numpy()
+        paths.append(os.path.join(folder, f"attention_{row:03d}.png"))
+        plot_attention(image, maps, paths[-1], title=f"{caption}\n{title}")
+    return paths

@@ -1,9 +1,7 @@
 """Convergence figures."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display needed
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 
 def plot_curves(records, path):
@@ -13,7 +11,9 @@ def plot_curves(records, path):
         records: list of dicts `name`, `history`, as `run_phases` returns.
         path: where the PNG goes.
     """
-    figure, (loss_axes, map_axes) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    # A bare figure, not pyplot: it needs no display and leaves a notebook's backend alone.
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    loss_axes, map_axes = figure.subplots(1, 2)
     names = {"images_classes_map": "image head", "text_classes_map": "text head"}
     names = {"classes_map": "fused", "map": "fused", **names}
     colors = {"fused": "tab:blue", "image head": "tab:orange", "text head": "tab:green"}
@@ -27,9 +27,7 @@ def plot_curves(records, path):
         for key, label in names.items():
             for prefix, style in (("", ".-"), ("val_", "x--")):
                 if prefix + key in history:
-                    map_axes.plot(
-                        epochs, history[prefix + key], style, color=colors[label]
-                    )
+                    map_axes.plot(epochs, history[prefix + key], style, color=colors[label])
                     last[label] = colors[label]
         for axes in (loss_axes, map_axes):
             if end:
@@ -44,9 +42,12 @@ def plot_curves(records, path):
                 fontsize=9,
             )
         end = epochs[-1]
-    lines = [plt.plot([], [], style, color="0.4")[0] for style in (".-", "x--")]
+    lines = [
+        Line2D([], [], color="0.4", marker=marker, linestyle=style)
+        for marker, style in ((".", "-"), ("x", "--"))
+    ]
     loss_axes.legend(lines, ["training", "validation"], frameon=False)
-    lines += [plt.Line2D([], [], color=color) for color in last.values()]
+    lines += [Line2D([], [], color=color) for color in last.values()]
     map_axes.legend(lines, ["training", "validation", *last], frameon=False)
     loss_axes.set(xlabel="epoch", ylabel="total loss of the phase")
     map_axes.set(xlabel="epoch", ylabel="mean average precision")
@@ -54,4 +55,3 @@ def plot_curves(records, path):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)

@@ -1,4 +1,4 @@
-"""The one place where a config becomes objects: source, preprocessor, task, phases, results."""
+"""Runs an experiment: train, evaluate, save; and scores a saved model."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import time
+from dataclasses import dataclass
 from importlib import metadata
 
 import keras
@@ -13,24 +14,43 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from data_prep import sources
 from data_prep.errors import DataError
-from data_prep.names import call
 from data_prep.pipeline import build_dataset, find_unreadable
-from mmlearn import encoders, fusions
-from mmlearn.analysis.attention import DIRECTION, plot_attention, word_maps
+from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves
-from mmlearn.encoders import text as text_encoders
 from mmlearn.evaluation.evaluate import evaluate
+from mmlearn.experiments.build import build_classifier, build_datasets, build_source
 from mmlearn.experiments.config import to_dict
-from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
+from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import RichProgress
-from mmlearn.training.distribution import make_strategy, synchronize_batch_norm
+from mmlearn.training.distribution import make_strategy
 from mmlearn.training.phases import run_phases
 
-DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
-NUM_OVERLAYS = 6
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves in memory.
+
+    Attributes:
+        task: the trained task.
+        source: the source of its data.
+        reports: dict of split to what was found in it.
+        history: list of dicts, as `run_phases` returns.
+        metrics: dict of row to metrics, as `evaluate` returns.
+        predictions: dict of arrays, likewise.
+        prior: float array `(num_classes,)`, the share of each label in the training split.
+        clock: seconds per stage so far.
+    """
+
+    task: MultimodalClassifier
+    source: object
+    reports: dict
+    history: list
+    metrics: dict
+    predictions: dict
+    prior: np.ndarray
+    clock: "_Clock"
 
 
 def run(experiment, console=None):
@@ -44,17 +64,30 @@ def run(experiment, console=None):
         console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
-        The record of the run, which is also in `run.json`: a dict of `config`, `metrics`,
-        `history`, `seconds`, `data`, `versions` and `output`.
+        The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
+        `history`, `seconds`, `data`, `parameters` and `versions`.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
         FloatingPointError: when the loss is no number.
     """
-    console = console or Console(quiet=True)
-    clock = _Clock()
     output = experiment.output or os.path.join("saved_models", experiment.name)
     check_output(output)
+    return save(fit(experiment, console), experiment, output)
+
+
+def fit(experiment, console=None):
+    """Builds, trains and evaluates as an experiment says, and writes nothing but the data set.
+
+    Args:
+        experiment: `Experiment`.
+        console: `rich.console.Console` for progress, or `None` for silence.
+
+    Returns:
+        A `Fitted`.
+    """
+    console = console or Console(quiet=True)
+    clock = _Clock()
     training = experiment.training
     source = build_source(experiment.data)
     reports = {split: source.report(split) for split in ("train", "val")}
@@ -78,7 +111,7 @@ def run(experiment, console=None):
     prior = source.examples("train").labels.mean(axis=0)
     try:
         with strategy.scope():
-            records = run_phases(
+            history = run_phases(
                 task, training.phases, train_dataset, validation_dataset, callbacks
             )
         clock.lap("train")
@@ -86,30 +119,44 @@ def run(experiment, console=None):
     except tf.errors.InvalidArgumentError as error:
         raise _name_bad_images(source) or error from None
     clock.lap("evaluate")
+    return Fitted(task, source, reports, history, metrics, predictions, prior, clock)
 
+
+def save(fitted, experiment, output):
+    """Writes the results of a run: preset, SavedModel, figures, predictions, record.
+
+    Args:
+        fitted: `Fitted`.
+        experiment: `Experiment`, for the record.
+        output: str. The folder; an earlier run's results there are replaced at the end.
+
+    Returns:
+        The record, see `run`.
+    """
+    task, source, clock = fitted.task, fitted.source, fitted.clock
     partial = f"{output.rstrip(os.sep)}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(os.path.join(partial, "figures"))
     try:
+        for folder in ("figures", "serving"):
+            os.makedirs(os.path.join(partial, folder))
         task.save_to_preset(os.path.join(partial, "preset"))
-        os.makedirs(os.path.join(partial, "serving"))
         task.export(os.path.join(partial, "serving", "1"))
-        np.savez_compressed(os.path.join(partial, "predictions.npz"), **predictions)
+        np.savez_compressed(os.path.join(partial, "predictions.npz"), **fitted.predictions)
         clock.lap("export")
-        plot_curves(records, os.path.join(partial, "figures", "curves.png"))
+        plot_curves(fitted.history, os.path.join(partial, "figures", "curves.png"))
         draw_attention(task, source, os.path.join(partial, "figures"))
         clock.lap("figures")
         record = {
             "output": output,
             "config": to_dict(experiment),
-            "metrics": metrics,
-            "history": records,
+            "metrics": fitted.metrics,
+            "history": fitted.history,
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fingerprint(source),
-                "reports": reports,
+                "reports": fitted.reports,
                 "label_names": source.label_names,
-                "label_prior": prior.tolist(),
+                "label_prior": fitted.prior.tolist(),
             },
             "parameters": task.count_params(),
             "versions": versions(),
@@ -154,125 +201,6 @@ def evaluate_model(model, data, split="val", batch_size=32):
         return evaluate(task, dataset, prior, source.oracles(split))[0]
     except tf.errors.InvalidArgumentError as error:
         raise _name_bad_images(source, (split,)) or error from None
-
-
-def build_source(config):
-    """Builds the source of a `DataConfig`."""
-    cls = sources.get(config.source)
-    root = config.root or DEFAULT_ROOTS.get(config.source)
-    if root is None:
-        raise ValueError(f"The source {config.source!r} needs a folder. Fix: pass --data.root DIR.")
-    return call(cls, {"root": root, **config.options}, f"source {config.source!r}")
-
-
-def build_classifier(config, source, num_replicas=1):
-    """Builds the classifier of a `ModelConfig`, under the current strategy's scope.
-
-    Args:
-        config: `ModelConfig`.
-        source: a source; its labels name the classes, its captions train a missing vocabulary.
-        num_replicas: int. With more than one, batch normalisation is synchronised.
-    """
-    built, converters = {}, {}
-    for modality in config.modalities:
-        if modality == "images":
-            built[modality] = encoders.get(
-                modality,
-                config.images.name,
-                image_size=config.images.image_size,
-                weights=config.images.weights,
-            )
-            converters[modality] = encoders.ImageConverter(config.images.image_size)
-        elif modality == "text":
-            tokenizer = build_tokenizer(config.text, source)
-            built[modality] = encoders.get(
-                modality,
-                config.text.name,
-                sequence_length=config.text.sequence_length,
-                vocabulary_size=tokenizer.vocabulary_size(),
-                weights=config.text.weights,
-            )
-            converters[modality] = encoders.TextConverter(tokenizer, config.text.sequence_length)
-        else:
-            raise ValueError(
-                f"Unknown modality {modality!r} in `model.modalities`. Known: images, text."
-            )
-        if num_replicas > 1:
-            built[modality] = synchronize_batch_norm(built[modality])
-    backbone = MultimodalBackbone(
-        built,
-        fusions.get(config.fusion.name, **config.fusion.options),
-        hidden_dim=config.hidden_dim,
-        dropout=config.dropout,
-        modality_dropout=config.modality_dropout,
-    )
-    return MultimodalClassifier(
-        backbone,
-        num_classes=len(source.label_names),
-        preprocessor=MultimodalPreprocessor(converters),
-        label_names=source.label_names,
-        hidden_dim=config.head_hidden_dim,
-        dropout=config.dropout,
-    )
-
-
-def build_tokenizer(config, source):
-    """Builds the tokenizer of a `TextConfig`: from a file, with the weights, or from captions."""
-    if config.vocabulary is not None:
-        return text_encoders.read_vocabulary(config.vocabulary)
-    if text_encoders.has_tokenizer(config.name, config.weights):
-        return text_encoders.load_tokenizer(config.name, config.weights)
-    captions = source.examples("train").captions
-    return text_encoders.train_tokenizer(
-        [text for texts in captions for text in texts], config.vocabulary_size
-    )
-
-
-def build_datasets(experiment, source, preprocessor):
-    """Builds the training and validation datasets of an experiment."""
-    batch_size = experiment.training.batch_size
-    train = build_dataset(
-        source,
-        "train",
-        preprocessor,
-        batch_size,
-        shuffle=True,
-        augmentations=experiment.data.augmentations,
-        # Replicas must get equal shares, or their gradients are weighted wrongly.
-        drop_remainder=True,
-        seed=experiment.training.seed,
-    )
-    return train, build_dataset(source, "val", preprocessor, batch_size)
-
-
-def draw_attention(task, source, folder):
-    """Draws what the words of a few validation captions attend to; nothing without attention."""
-    if f"attention_scores/{DIRECTION}" not in _explained(task):
-        return
-    index = source.examples("val")
-    converter = task.preprocessor.converters["text"]
-    for row in [r for r, captions in enumerate(index.captions) if captions][:NUM_OVERLAYS]:
-        caption = index.captions[row][0]
-        with open(index.images[row], "rb") as file:
-            example = {"images": [file.read()], "text": [caption]}
-        explanation = task.explain(example)
-        token_ids = task.preprocessor({"text": tf.constant([caption])})["token_ids"].numpy()[0]
-        real = token_ids[token_ids != converter.tokenizer.pad_token_id]
-        tokens = [converter.tokenizer.id_to_token(int(i)) for i in real]
-        maps = word_maps(explanation, tokens, task.backbone.encoders["images"].grid)
-        probabilities = explanation["classes"][0]
-        top = np.argsort(-probabilities)[:4]
-        title = ", ".join(f"{source.label_names[c]} {probabilities[c]:.2f}" for c in top)
-        image = tf.io.decode_image(example["images"][0], channels=3).numpy()
-        path = os.path.join(folder, f"attention_{row:03d}.png")
-        plot_attention(image, maps, path, title=f"{caption}\n{title}")
-
-
-def _explained(task):
-    names = set()
-    for name, value in task._explained.items():
-        names |= {f"{name}/{key}" for key in value} if isinstance(value, dict) else {name}
-    return names
 
 
 def check_output(output):

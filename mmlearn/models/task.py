@@ -218,10 +218,18 @@ class MultimodalTask(keras_hub.models.Task):
 
     # --- Saving ------------------------------------------------------------------------------
 
+    def get_compile_config(self):
+        """Returns what `compile_from_config` needs; an optimizer that never ran has no state."""
+        config = super().get_compile_config()
+        has_state = self.optimizer is not None and self.optimizer.built
+        return {**config, "optimizer_has_state": has_state} if config else config
+
     def compile_from_config(self, config):
         """Compiles as saved and builds the optimizer, so that its state can be loaded."""
+        config = dict(config)
+        has_state = config.pop("optimizer_has_state", True)
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
+        if has_state and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     def save_task_weights(self, filepath):

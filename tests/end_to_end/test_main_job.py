@@ -3,35 +3,11 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-SMALL = [
-    *("--data.options", "num_train=64", "num_val=24"),
-    *("--model.images.image-size", "32", "--model.text.sequence-length", "16"),
-    *("--model.hidden-dim", "16", "--training.batch-size", "16"),
-    *("--training.phases.0.epochs", "1", "--training.phases.2.epochs", "1"),
-]
-
-
-def mmlearn(*args, check=True):
-    command = [sys.executable, "-m", "mmlearn", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=check)
-
-
-@pytest.fixture(scope="module")
-def main_job(tmp_path_factory):
-    """Runs the experiment `shapes` on 64 scenes: the output folder, and the JSON line."""
-    folder = tmp_path_factory.mktemp("main_job")
-    output = folder / "shapes"
-    result = mmlearn(
-        *("train", "shapes", *SMALL, "--data.root", folder / "data", "--output", output, "--json")
-    )
-    return output, json.loads(result.stdout.strip().splitlines()[-1])
+from tests.end_to_end.conftest import SMALL
 
 
 def test_leaves_everything_it_promises(main_job):
@@ -56,7 +32,7 @@ def test_last_line_is_one_json_object(main_job):
     assert summary["seconds"]["total"] > summary["seconds"]["train"] > 0
 
 
-def test_run_can_be_repeated_from_its_record_to_the_last_digit(main_job, tmp_path):
+def test_run_can_be_repeated_from_its_record_to_the_last_digit(main_job, tmp_path, mmlearn):
     output, summary = main_job
     result = mmlearn("train", output / "run.json", "--output", tmp_path / "again", "--json")
     again = json.loads(result.stdout.strip().splitlines()[-1])
@@ -106,7 +82,7 @@ def test_export_writes_the_next_version(main_job, capfd):
     assert "exists" in capfd.readouterr().err
 
 
-def test_failed_run_leaves_the_earlier_one_in_place(main_job, tmp_path):
+def test_failed_run_leaves_the_earlier_one_in_place(main_job, mmlearn):
     output, _ = main_job
     before = (output / "run.json").read_bytes()
     result = mmlearn(
@@ -122,7 +98,7 @@ def test_failed_run_leaves_the_earlier_one_in_place(main_job, tmp_path):
     assert [p.name for p in output.parent.iterdir() if "partial" in p.name] == []
 
 
-def test_bad_image_is_named(tmp_path):
+def test_bad_image_is_named(tmp_path, mmlearn):
     from data_prep.sources.shapes import ShapesSource
 
     source = ShapesSource(str(tmp_path / "data"), num_train=16, num_val=4)

@@ -1,0 +1,102 @@
+"""The one place where a config becomes objects: source, tokenizer, classifier, datasets."""
+
+import os
+
+from data_prep import sources
+from data_prep.names import call
+from data_prep.pipeline import build_dataset
+from mmlearn import encoders, fusions
+from mmlearn.encoders import text as text_encoders
+from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
+from mmlearn.training.distribution import synchronize_batch_norm
+
+DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
+
+
+def build_source(config):
+    """Builds the source of a `DataConfig`."""
+    cls = sources.get(config.source)
+    root = config.root or DEFAULT_ROOTS.get(config.source)
+    if root is None:
+        raise ValueError(f"The source {config.source!r} needs a folder. Fix: pass --data.root DIR.")
+    return call(cls, {"root": root, **config.options}, f"source {config.source!r}")
+
+
+def build_classifier(config, source, num_replicas=1):
+    """Builds the classifier of a `ModelConfig`, under the current strategy's scope.
+
+    Args:
+        config: `ModelConfig`.
+        source: a source; its labels name the classes, its captions train a missing vocabulary.
+        num_replicas: int. With more than one, batch normalisation is synchronised.
+    """
+    built, converters = {}, {}
+    for modality in config.modalities:
+        if modality == "images":
+            built[modality] = encoders.get(
+                modality,
+                config.images.name,
+                image_size=config.images.image_size,
+                weights=config.images.weights,
+            )
+            converters[modality] = encoders.ImageConverter(config.images.image_size)
+        elif modality == "text":
+            tokenizer = build_tokenizer(config.text, source)
+            built[modality] = encoders.get(
+                modality,
+                config.text.name,
+                sequence_length=config.text.sequence_length,
+                vocabulary_size=tokenizer.vocabulary_size(),
+                weights=config.text.weights,
+            )
+            converters[modality] = encoders.TextConverter(tokenizer, config.text.sequence_length)
+        else:
+            raise ValueError(
+                f"Unknown modality {modality!r} in `model.modalities`. Known: images, text."
+            )
+        if num_replicas > 1:
+            built[modality] = synchronize_batch_norm(built[modality])
+    backbone = MultimodalBackbone(
+        built,
+        fusions.get(config.fusion.name, **config.fusion.options),
+        hidden_dim=config.hidden_dim,
+        dropout=config.dropout,
+        modality_dropout=config.modality_dropout,
+    )
+    return MultimodalClassifier(
+        backbone,
+        num_classes=len(source.label_names),
+        preprocessor=MultimodalPreprocessor(converters),
+        label_names=source.label_names,
+        hidden_dim=config.head_hidden_dim,
+        dropout=config.dropout,
+    )
+
+
+def build_tokenizer(config, source):
+    """Builds the tokenizer of a `TextConfig`: from a file, with the weights, or from captions."""
+    if config.vocabulary is not None:
+        return text_encoders.read_vocabulary(config.vocabulary)
+    if text_encoders.has_tokenizer(config.name, config.weights):
+        return text_encoders.load_tokenizer(config.name, config.weights)
+    captions = source.examples("train").captions
+    return text_encoders.train_tokenizer(
+        [text for texts in captions for text in texts], config.vocabulary_size
+    )
+
+
+def build_datasets(experiment, source, preprocessor):
+    """Builds the training and validation datasets of an experiment."""
+    batch_size = experiment.training.batch_size
+    train = build_dataset(
+        source,
+        "train",
+        preprocessor,
+        batch_size,
+        shuffle=True,
+        augmentations=experiment.data.augmentations,
+        # Replicas must get equal shares, or their gradients are weighted wrongly.
+        drop_remainder=True,
+        seed=experiment.training.seed,
+    )
+    return train, build_dataset(source, "val", preprocessor, batch_size)
