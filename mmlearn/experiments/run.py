@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib import metadata
@@ -204,7 +205,12 @@ def evaluate_model(model, data, split="val", batch_size=32):
 
 
 def check_output(output):
-    """Raises a `ValueError` when a folder exists that is not the result of a run."""
+    """Checks before the work that the results can be written.
+
+    Raises:
+        ValueError: when the folder exists and is not the result of a run.
+        OSError: when its parent cannot be made or written to.
+    """
     is_run = os.path.isfile(os.path.join(output, "run.json"))
     is_empty = os.path.isdir(output) and not os.listdir(output)
     if os.path.exists(output) and not is_run and not is_empty:
@@ -212,12 +218,15 @@ def check_output(output):
             f"The output {output!r} exists and is not the result of a run. Fix: pass another "
             "folder, --output DIR, or remove it."
         )
+    parent = os.path.dirname(os.path.abspath(output))
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryFile(dir=parent):
+        pass
 
 
 def _replace(output, partial):
     """Puts the new results in the place of the old ones, which go last."""
     old = f"{partial}.old"
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     if os.path.exists(output):
         os.rename(output, old)
     os.rename(partial, output)

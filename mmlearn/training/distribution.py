@@ -48,32 +48,19 @@ def make_strategy(name="mirrored", num_replicas=None):
 
 
 def synchronize_batch_norm(encoder):
-    """Makes the batch normalisation of an unbuilt encoder use the statistics of all replicas.
+    """Makes the batch normalisation of an encoder use the statistics of all replicas.
 
     Otherwise the moving statistics of the replicas drift apart and only those of the first are
-    saved: the saved model would not predict what the model in memory does. Names and weights stay.
+    saved: the saved model would not predict what the model in memory does. Call it before the
+    encoder is used for the first time; names and weights stay.
 
     Args:
-        encoder: an encoder with a functional `model`; one without is returned as it is.
+        encoder: an encoder.
 
     Returns:
         The same encoder.
     """
-    model = getattr(encoder, "model", None)
-    if model is None or not any(_is_batch_norm(layer) for layer in model._flatten_layers()):
-        return encoder
-
-    def clone(layer):
-        config = layer.get_config()
-        if _is_batch_norm(layer):
-            config["synchronized"] = True
-        return type(layer).from_config(config)
-
-    synchronized = keras.models.clone_model(model, clone_function=clone)
-    synchronized.set_weights(model.get_weights())
-    encoder.model = synchronized
+    for layer in encoder._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
     return encoder
-
-
-def _is_batch_norm(layer):
-    return isinstance(layer, keras.layers.BatchNormalization)

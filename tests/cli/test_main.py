@@ -110,3 +110,9 @@ def test_internal_errors_exit_with_1_and_one_line(monkeypatch, capfd):
     assert "Internal error, KeyError: 'a bug' (--debug shows where)" in capfd.readouterr().err
     with pytest.raises(KeyError):
         main(["list", "fusions", "--debug"])
+
+
+def test_output_that_cannot_be_written_fails_before_the_work(tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    message = error(capfd, "train", "--output", tmp_path / "file" / "run", "--data.root", tmp_path)
+    assert str(tmp_path / "file") in message
