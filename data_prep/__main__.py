@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import tyro
 
 from data_prep import sources
+from data_prep.errors import DataError
 from data_prep.names import call, find
 from data_prep.quiet import quiet_start
 
@@ -44,12 +45,18 @@ def show_spec(options):
     cls = sources.get(options.source)
     source = call(cls, {"root": options.root}, f"source {options.source!r}")
     with quiet_start():
+        import tensorflow as tf
+
         from data_prep.pipeline import build_dataset
 
     dataset = build_dataset(source, options.split)
     for what, count in source.report(options.split).items():
         print(f"{count:>9,} {what}")
-    example = next(iter(dataset))
+    try:
+        example = next(iter(dataset))
+    except tf.errors.InvalidArgumentError:
+        first = source.examples(options.split).images[0]
+        raise DataError(f"{first!r} cannot be decoded. Fix: restore the image.") from None
     print(f"{len(source.label_names):>9,} labels\n\nexample")
     for key, spec in dataset.element_spec.items():
         value = example[key].numpy()

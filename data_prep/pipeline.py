@@ -44,7 +44,8 @@ def build_dataset(
 
     Raises:
         DataError: when the split is smaller than one batch and the remainder is dropped.
-        ValueError: when an augmentation changes the dtype or rank of what it returns.
+        ValueError: when the batch size is not positive, or an augmentation changes the dtype or rank
+            of what it returns.
 
     Example:
 
@@ -55,6 +56,8 @@ def build_dataset(
     >>> sorted(example), example["images"].shape.as_list()
     (['group', 'id', 'images', 'labels', 'text'], [96, 96, 3])
     """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
     index = source.examples(split)
     if drop_remainder and len(index) < batch_size:
         raise DataError(

@@ -39,6 +39,7 @@ class CocoSource:
                 "and the images, --data.root DIR."
             )
         self.root, self.strict = str(root), strict
+        self.settings = {"strict": strict}
         self._folder = _first_existing(
             [os.path.join(self.root, *["annotations"] * depth) for depth in (2, 1)]
         )
@@ -170,7 +171,8 @@ class CocoSource:
         if self.strict:
             raise DataError(
                 f"{self._file(kind, split, self._year[split])}: {problem}. Fix: repair the file, or "
-                "pass --data.options strict=false to leave such annotations out and count them."
+                "pass strict=False (--data.options strict=false) to leave such annotations out and "
+                "count them."
             )
 
     def _find_images(self, split, file_names):

@@ -1,9 +1,10 @@
 """The synthetic source: scenes of coloured shapes with captions, in COCO's format, offline.
 
-Each scene has 2 to 4 objects of 8 shapes and 6 colours. Each object is drawn faint (all but
-invisible) with probability 0.2, and mentioned in each caption with probability 0.7, both
-independently of everything else. So neither image nor text alone tells which shapes are there,
-and how well an ideal observer of each can do is known exactly (`ShapesSource.oracles`).
+Each scene has 2 to 4 objects of 8 shapes and 6 colours. Each object is drawn faint (at 3 % opacity,
+under noise of the same size) with probability 0.2, and mentioned in each caption with probability
+0.7, both independently of everything else. So neither image nor text alone tells which shapes are
+there, and how well an observer can do who sees the objects drawn in full and knows how scenes are
+made can be computed (`ShapesSource.oracles`).
 """
 
 import functools
@@ -75,6 +76,7 @@ class ShapesSource:
         settings = {**DEFAULT_SETTINGS, **(found or {}), **asked, "generator": _fingerprint()}
         if settings != found:
             _rewrite(self.root, settings)
+        self.settings = settings
         self._coco = CocoSource(self.root)
         self.label_names, self.splits = self._coco.label_names, self._coco.splits
         self._oracles = functools.cache(self._observe)
@@ -88,9 +90,9 @@ class ShapesSource:
         return self._coco.report(split)
 
     def oracles(self, split):
-        """The predictions of three ideal observers, who know how scenes are made.
+        """The predictions of three observers, who know how scenes are made.
 
-        `images` is certain of every object that is drawn in full, `text` of every object that the
+        `images` is certain of every object that is drawn in full, blind for faint ones, `text` of every object that the
         first caption mentions, `union` of both. What they do not see gets its exact probability:
         from how many objects are known follows how many more there may be. Equal probabilities are
         told apart by a seeded 0.1 %, since average precision ranks a tied group last and would

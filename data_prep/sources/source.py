@@ -3,11 +3,12 @@
 A source is any object with
 
 - `label_names`: list of str, the classes in the order of the label vector;
+- `settings`: dict of what else defines the data, for the record of a run;
 - `splits`: tuple of str, for example `("train", "val")`;
 - `examples(split)`: an `Examples` index, read once and kept;
 - `report(split)`: dict of str to int, what was found, left out or odd, in reading order;
-- `oracles(split)`: dict of str to float32 `(num_examples, num_classes)`, the predictions of ideal
-  observers; empty where the truth is not known.
+- `oracles(split)`: dict of str to float32 `(num_examples, num_classes)`, the predictions of
+  observers who know the truth in part; empty where the truth is not known.
 
 and a constructor that takes `root` (path of the folder) first. Images are not opened here.
 """

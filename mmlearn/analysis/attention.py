@@ -68,8 +68,8 @@ def plot_attention(image, maps, path, title="", columns=6):
                 heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
             )
             ax.imshow(np.clip(heat, 0, top), cmap="inferno", alpha=0.6, vmin=0, vmax=top)
-            ax.set_title(word, fontsize=10)
-    figure.suptitle(title, fontsize=9)
+            ax.set_title(word, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=9, parse_math=False)  # a "$" is a dollar
     figure.savefig(path, dpi=120)
 
 

@@ -37,7 +37,7 @@ def main(args=None):
         find(args[0], VERBS, "command")
         importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:])
     except KeyboardInterrupt:
-        print("Stopped. Nothing was written.", file=sys.stderr)
+        print("Stopped. No results were written.", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:

@@ -11,7 +11,7 @@ def metrics_table(metrics, title):
         title: str.
     """
     first = next(iter(metrics.values()))
-    columns = [name for name in first if name != "num_classes"]
+    columns = [name for name in first if not name.startswith("num_")]
     table = Table(title=f"{title} ({first['num_classes']} classes with a positive)")
     table.add_column("prediction from")
     for column in columns:

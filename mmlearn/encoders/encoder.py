@@ -46,3 +46,9 @@ class Encoder(keras.layers.Layer):
         config = dict(config)
         config["model"] = keras.saving.deserialize_keras_object(config["model"])
         return cls(**config)
+
+
+def first_line(error):
+    """The first line of what a download failed with; hub clients write pages."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

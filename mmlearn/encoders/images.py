@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from data_prep import images, names
-from mmlearn.encoders.encoder import Encoder
+from mmlearn.encoders.encoder import Encoder, first_line
 
 
 @keras.saving.register_keras_serializable(package="mmlearn")
@@ -184,7 +184,7 @@ def resnet50(image_size=224, weights="default"):
         )
     except Exception as error:  # Keras raises bare Exceptions for downloads
         raise ValueError(
-            f"Cannot get the weights {weights!r} of resnet50 ({_first_line(error)}). Fix: go "
+            f"Cannot get the weights {weights!r} of resnet50 ({first_line(error)}). Fix: go "
             "online once, or pass --model.images.weights FILE.h5 (a local copy of "
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5) or --model.images.weights none."
         ) from error
@@ -229,7 +229,3 @@ def check_weights_file(path):
         raise ValueError(
             f"There is no weights file {str(path)!r}. Fix: pass an existing .h5 file, or none."
         )
-
-
-def _first_line(error):
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

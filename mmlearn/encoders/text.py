@@ -7,7 +7,7 @@ import keras_hub
 import tensorflow as tf
 from keras import ops
 
-from mmlearn.encoders.encoder import Encoder
+from mmlearn.encoders.encoder import Encoder, first_line
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -219,11 +219,17 @@ def load_tokenizer(name, weights="default"):
     return _from_preset(keras_hub.models.BertTokenizer, _preset(name, weights))
 
 
-def read_vocabulary(path):
-    """Makes a lower-casing, accent-stripping BERT tokenizer from a vocabulary file.
+def is_uncased(name):
+    """Whether the BERT of that name reads lower case without accents."""
+    return name in UNTRAINED or name.endswith("uncased")
+
+
+def read_vocabulary(path, uncased=True):
+    """Makes a BERT tokenizer from a vocabulary file.
 
     Args:
         path: str. A text file, one token a line, with `[PAD] [UNK] [CLS] [SEP] [MASK]`.
+        uncased: bool. Whether text is lower-cased and stripped of accents first.
 
     Raises:
         ValueError: when the file is missing, not text, or lacks a special token.
@@ -236,7 +242,7 @@ def read_vocabulary(path):
             f"Cannot read the vocabulary {str(path)!r} ({error}). Fix: pass a text file with one "
             "token a line."
         ) from None
-    return make_tokenizer(vocabulary, f"The vocabulary {str(path)!r}")
+    return make_tokenizer(vocabulary, f"The vocabulary {str(path)!r}", uncased)
 
 
 def train_tokenizer(texts, vocabulary_size=8192):
@@ -257,12 +263,12 @@ def train_tokenizer(texts, vocabulary_size=8192):
     return make_tokenizer(vocabulary, "The trained vocabulary")
 
 
-def make_tokenizer(vocabulary, what="The vocabulary"):
-    """Makes a `BertTokenizer` that normalises as the original uncased BERT does."""
+def make_tokenizer(vocabulary, what="The vocabulary", uncased=True):
+    """Makes a `BertTokenizer` that normalises as the original BERT does, uncased or cased."""
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
     if missing:
         raise ValueError(f"{what} lacks {missing[0]}. Fix: use a BERT WordPiece vocabulary.")
-    return keras_hub.models.BertTokenizer(vocabulary, lowercase=True, strip_accents=True)
+    return keras_hub.models.BertTokenizer(vocabulary, lowercase=uncased, strip_accents=uncased)
 
 
 def _preset(name, weights):
@@ -280,7 +286,7 @@ def _from_preset(cls, preset):
     try:
         return cls.from_preset(preset)
     except Exception as error:  # each hub client raises its own kind
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise ValueError(
             f"Cannot get {preset!r} ({reason}). Fix: go online once, or pass "
             "--model.text.weights PRESET_DIR (a local copy), or --model.text.weights none with "

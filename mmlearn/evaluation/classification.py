@@ -18,7 +18,7 @@ def multilabel_metrics(labels, probabilities, threshold=0.5):
     Returns:
         A dict of floats in [0, 1]: `mAP` and `AUC`, macro over the classes where they are defined
         (with a positive; for AUC also with a negative); `macro_F1` over the classes with a
-        positive; `micro_F1`; and `num_classes`, the number of classes with a positive.
+        positive; `micro_F1`; and the counts `num_examples` and `num_classes` (with a positive).
 
     Raises:
         ValueError: when the shapes differ, a probability is no number, or no class has a positive.
@@ -54,6 +54,7 @@ def multilabel_metrics(labels, probabilities, threshold=0.5):
         "macro_F1": float(np.mean(2 * hits[counted] / either[counted])),
         "micro_F1": float(2 * hits.sum() / either.sum()),
         "AUC": float(auc),
+        "num_examples": len(labels),
         "num_classes": int(counted.sum()),
     }
 

@@ -16,13 +16,18 @@ def evaluate(task, dataset, prior, oracles=None):
 
     Returns:
         `metrics`, a dict of row (`fused`, each modality, `nothing`, `prior`, `oracle_{name}`) to
-        its metrics (see `multilabel_metrics`), and `predictions`, a dict of `labels` and of each
-        modality's and the fused probabilities.
+        its metrics (see `multilabel_metrics`), a modality's own over the examples that have it; and
+        `predictions`, a dict of `labels` and of each modality's and the fused probabilities.
 
     Raises:
         ValueError: when the number of classes of data and task differ.
     """
-    labels = np.concatenate([y.numpy() for _, y, *_ in dataset]).astype(int)
+    labels, present = [], {modality: [] for modality in task.backbone.modalities}
+    for x, y, *_ in dataset:
+        labels.append(y.numpy())
+        for modality in present:
+            present[modality].append(x[f"{modality}_present"].numpy() == 1)
+    labels = np.concatenate(labels).astype(int)
     if labels.shape[1] != task.num_classes:
         raise ValueError(
             f"The data has {labels.shape[1]} classes, but the model knows {task.num_classes}. "
@@ -35,5 +40,8 @@ def evaluate(task, dataset, prior, oracles=None):
             predictions[modality] = outputs[f"{modality}_{task.main_output}"]
     rows = {**predictions, **trivial_baselines(len(labels), prior)}
     rows.update({f"oracle_{name}": values for name, values in (oracles or {}).items()})
-    scores = {name: multilabel_metrics(labels, values) for name, values in rows.items()}
+    scores = {}
+    for name, values in rows.items():
+        known = np.concatenate(present[name]) if name in present else slice(None)
+        scores[name] = multilabel_metrics(labels[known], values[known])
     return scores, {"labels": labels, **predictions}

@@ -76,7 +76,13 @@ def build_classifier(config, source, num_replicas=1):
 def build_tokenizer(config, source):
     """Builds the tokenizer of a `TextConfig`: from a file, with the weights, or from captions."""
     if config.vocabulary is not None:
-        return text_encoders.read_vocabulary(config.vocabulary)
+        uncased = text_encoders.is_uncased(config.name)
+        return text_encoders.read_vocabulary(config.vocabulary, uncased)
+    if os.path.isfile(config.weights):
+        raise ValueError(
+            f"The weights {config.weights!r} need the vocabulary they were trained with. Fix: pass "
+            "--model.text.vocabulary FILE, or a preset directory, which holds both."
+        )
     if text_encoders.has_tokenizer(config.name, config.weights):
         return text_encoders.load_tokenizer(config.name, config.weights)
     captions = source.examples("train").captions

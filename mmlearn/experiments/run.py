@@ -24,9 +24,11 @@ from mmlearn.experiments.build import build_classifier, build_datasets, build_so
 from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
-from mmlearn.training.callbacks import RichProgress
+from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.phases import run_phases
+
+RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,13 @@ def fit(experiment, console=None):
     clock.lap("data")
     # Devices before the first op: logical ones cannot be made afterwards.
     strategy = make_strategy(training.strategy, training.num_replicas)
+    if training.batch_size % strategy.num_replicas_in_sync:
+        # Uneven shares weigh the replicas' gradients wrongly, without a word.
+        raise ValueError(
+            f"`batch_size` must be divisible by the {strategy.num_replicas_in_sync} replicas. "
+            f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
+            "--training.num-replicas."
+        )
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
@@ -108,12 +117,15 @@ def fit(experiment, console=None):
     )
     train_dataset, validation_dataset = build_datasets(experiment, source, task.preprocessor)
     clock.lap("build")
-    callbacks = [] if console.quiet else [lambda phase: RichProgress(console, phase)]
     prior = source.examples("train").labels.mean(axis=0)
     try:
-        with strategy.scope():
+        with strategy.scope(), progress_bar(console) as bar:
             history = run_phases(
-                task, training.phases, train_dataset, validation_dataset, callbacks
+                task,
+                training.phases,
+                train_dataset,
+                validation_dataset,
+                callbacks=[lambda phase: RichProgress(bar, phase)],
             )
         clock.lap("train")
         metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
@@ -155,6 +167,7 @@ def save(fitted, experiment, output):
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fingerprint(source),
+                "settings": source.settings,
                 "reports": fitted.reports,
                 "label_names": source.label_names,
                 "label_prior": fitted.prior.tolist(),
@@ -218,6 +231,20 @@ def check_output(output):
             f"The output {output!r} exists and is not the result of a run. Fix: pass another "
             "folder, --output DIR, or remove it."
         )
+    if os.path.ismount(output):
+        raise ValueError(
+            f"The output {output!r} is a mount point, which cannot be replaced as a whole. Fix: pass "
+            "a folder inside it, --output DIR."
+        )
+    if is_run:
+        versions_there = os.listdir(os.path.join(output, "serving"))
+        kept = sorted(set(os.listdir(output)) - set(RESULTS))
+        kept += sorted(f"serving/{version}" for version in versions_there if version != "1")
+        if kept:
+            raise ValueError(
+                f"The output {output!r} holds {kept[0]!r} besides the results of a run, and would be "
+                "replaced. Fix: pass another folder, --output DIR, or move that away."
+            )
     parent = os.path.dirname(os.path.abspath(output))
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryFile(dir=parent):
@@ -229,7 +256,12 @@ def _replace(output, partial):
     old = f"{partial}.old"
     if os.path.exists(output):
         os.rename(output, old)
-    os.rename(partial, output)
+    try:
+        os.rename(partial, output)
+    except OSError:
+        if os.path.exists(old):
+            os.rename(old, output)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

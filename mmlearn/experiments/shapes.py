@@ -16,7 +16,7 @@ from mmlearn.experiments.config import (
 
 SHAPES = Experiment(
     name="shapes",
-    data=DataConfig(source="shapes"),
+    data=DataConfig(source="shapes", options={"num_train": 6000, "num_val": 1000, "seed": 0}),
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96),
         text=TextConfig(name="bert_tiny"),

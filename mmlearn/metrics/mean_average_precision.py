@@ -10,8 +10,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     Scores are counted in bins, so memory does not grow with the data and replicas can be summed.
     Scores in one bin count as tied; with the default 2,000 bins over the logit of the score, the
-    value differs from scikit-learn's exact one by less than 0.002 in practice. Final figures come
-    from `mmlearn.evaluation`, which is exact.
+    value differs from scikit-learn's exact one by less than 0.002 for scores that use the range from
+    0 to 1, and by more where all are alike. Final figures come from `mmlearn.evaluation`, which is
+    exact.
 
     Args:
         num_classes: int.

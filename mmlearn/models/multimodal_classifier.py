@@ -147,7 +147,8 @@ class MultimodalClassifier(MultimodalTask):
             loss_weights: dict of output name to float, where `"auxiliary"` stands for the heads of
                 all modalities; or `"auto"`. With automatic losses, an output without a weight has
                 no loss and is not computed.
-            metrics: dict of output name to metrics, or `"auto"`: mAP of the outputs with a loss.
+            metrics: dict of output name to metrics, or `"auto"`: mAP of the outputs with a loss,
+                weighted as the loss is, so that an absent modality does not count.
             jit_compile: bool. XLA was measured slower than the graph, and it fails under
                 `MirroredStrategy`.
             **kwargs: of `keras.Model.compile`.
@@ -160,7 +161,9 @@ class MultimodalClassifier(MultimodalTask):
             loss = {name: self._default_loss(name) for name in names}
         if metrics == "auto":
             names = [name for name in loss if name != "consistency"]
-            metrics = {n: [MeanAveragePrecision(self.num_classes, name="map")] for n in names}
+            metrics = None
+            maps = {n: [MeanAveragePrecision(self.num_classes, name="map")] for n in names}
+            kwargs = {"weighted_metrics": maps, **kwargs}
         super().compile(
             optimizer=optimizer,
             loss=loss,

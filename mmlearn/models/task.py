@@ -16,12 +16,13 @@ class MultimodalTask(keras_hub.models.Task):
 
     A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),
     builds the functional model with named outputs, the main one first, and defines
-    `targets(y, outputs)`.
+    `targets(y)`.
     """
 
     backbone_cls = MultimodalBackbone
     preprocessor_cls = MultimodalPreprocessor
     main_output = "classes"
+    _run_explainer = None
 
     # --- Parts -------------------------------------------------------------------------------
 
@@ -188,6 +189,19 @@ class MultimodalTask(keras_hub.models.Task):
             x, batch_size = self._raw_dataset(x, batch_size=batch_size), None
         return super().predict(x, batch_size=batch_size, **kwargs)
 
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """One training step on a batch of raw examples or model inputs."""
+        data = self.preprocess_samples(x, y, sample_weight)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # KerasHub's own takes the targets for one array.
+        return keras.Model.train_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Loss and metrics of a batch of raw examples or model inputs."""
+        data = self.preprocess_samples(x, y, sample_weight)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return keras.Model.test_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
+
     def explain(self, x):
         """Explains the predictions of one batch in one forward pass.
 
@@ -206,22 +220,22 @@ class MultimodalTask(keras_hub.models.Task):
 
     def explain_inputs(self, inputs):
         """Like `explain`, on a dict of tensors of model inputs; also runs in a graph."""
-        return self._explainer(inputs, training=False)
-
-    @property
-    def _explainer(self):
-        if getattr(self, "_explain_model", None) is None:
-            # Through a tuple, since Keras must not track the model as a part of this one.
+        if self._run_explainer is None:
             model = keras.Model(self.input, {**self.output, **self._explained})
-            self._explain_model = (model,)
-        return self._explain_model[0]
+            # In a function: Keras would track a model in an attribute as a part of this one.
+            self._run_explainer = lambda x: model(x, training=False)
+        return self._run_explainer(inputs)
 
     # --- Saving ------------------------------------------------------------------------------
 
     def get_compile_config(self):
         """Returns what `compile_from_config` needs; an optimizer that never ran has no state."""
         config = super().get_compile_config()
+        # State of other variables than those that will be trainable after loading is of no use.
         has_state = self.optimizer is not None and self.optimizer.built
+        has_state = has_state and len(self.optimizer._trainable_variables) == len(
+            self.trainable_variables
+        )
         return {**config, "optimizer_has_state": has_state} if config else config
 
     def compile_from_config(self, config):
@@ -243,17 +257,20 @@ class MultimodalTask(keras_hub.models.Task):
     def _not_in_task_weights(self):
         return [*self.backbone._flatten_layers(), self.optimizer]
 
-    def export(self, filepath, **kwargs):
+    def export(self, filepath, format="tf_saved_model", verbose=False):
         """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
 
         Args:
             filepath: str. The folder, for TF Serving `.../serving/1`.
-            **kwargs: taken for compatibility with `keras.Model.export`; only `verbose` is used.
+            format: str. Only `"tf_saved_model"`.
+            verbose: bool. Whether Keras lists the endpoints.
 
         Raises:
-            ValueError: when the task has no preprocessor, or the folder exists.
+            ValueError: when the format is another, the task has no preprocessor, or the folder
+                exists.
         """
-        signatures.write(self, filepath, verbose=kwargs.get("verbose", False))
+        find(format, ("tf_saved_model",), "export format")
+        signatures.write(self, filepath, verbose=verbose)
 
 
 def _split(x, y, sample_weight, fraction):

@@ -30,30 +30,38 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
-class RichProgress(keras.callbacks.Callback):
-    """One progress bar per phase, with the remaining time and the latest metrics.
+def progress_bar(console):
+    """Makes a progress bar with a line per phase; a context manager, so that errors end it too.
 
     Args:
-        console: `rich.console.Console`.
+        console: `rich.console.Console`; a quiet one shows nothing.
+    """
+    return progress.Progress(
+        progress.TextColumn("{task.description:<10}"),
+        progress.BarColumn(bar_width=12),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[status]}"),
+        console=console,
+    )
+
+
+class RichProgress(keras.callbacks.Callback):
+    """A line of a progress bar for one phase, with the remaining time and the latest metrics.
+
+    Args:
+        bar: what `progress_bar` returns, started.
         phase: the `TrainingPhase`.
     """
 
-    def __init__(self, console, phase):
+    def __init__(self, bar, phase):
         super().__init__()
+        self.bar = bar
         self.phase = phase
-        self.bar = progress.Progress(
-            progress.TextColumn("{task.description:<10}"),
-            progress.BarColumn(bar_width=12),
-            progress.TaskProgressColumn(),
-            progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            progress.TextColumn("{task.fields[status]}"),
-            console=console,
-        )
 
     def on_train_begin(self, logs=None):
         total = self.params["epochs"] * self.params["steps"]
         self.task = self.bar.add_task(self.phase.name, total=total, status="compiling")
-        self.bar.start()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = f"epoch {epoch + 1}/{self.params['epochs']}"
@@ -73,6 +81,3 @@ class RichProgress(keras.callbacks.Callback):
         ]
         status = f"{self.epoch}  val mAP {', '.join(scores)}" if scores else self.epoch
         self.bar.update(self.task, status=status)
-
-    def on_train_end(self, logs=None):
-        self.bar.stop()

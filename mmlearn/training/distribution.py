@@ -13,8 +13,8 @@ def make_strategy(name="mirrored", num_replicas=None):
 
     Args:
         name: `"mirrored"` (`tf.distribute.MirroredStrategy`) or `"none"`.
-        num_replicas: int, or `None` for all GPUs, or one replica where there is no GPU. Without
-            enough GPUs, the CPU is split into that many logical devices, which must happen before
+        num_replicas: int, or `None` for all GPUs, or one replica where there is no GPU. Where there
+            is none, the CPU is split into that many logical devices, which must happen before
             TensorFlow runs its first op.
 
     Returns:
@@ -31,7 +31,13 @@ def make_strategy(name="mirrored", num_replicas=None):
         num_replicas = max(len(gpus), 1)
     if num_replicas < 1:
         raise ValueError(f"`num_replicas` must be positive. Received: {num_replicas}.")
-    if num_replicas <= len(gpus):
+    if len(gpus) > 0:
+        if num_replicas > len(gpus):
+            raise ValueError(
+                f"There are {len(gpus)} GPUs for {num_replicas} replicas. Fix: "
+                "--training.num-replicas, or hide the GPUs (CUDA_VISIBLE_DEVICES=-1) for replicas "
+                "on the CPU."
+            )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_replicas)])
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration()] * num_replicas

@@ -5,7 +5,7 @@ import keras
 from mmlearn.training.callbacks import StopOnNaN
 
 
-def run_phases(task, phases, train_dataset, validation_dataset, callbacks=(), jit_compile=False):
+def run_phases(task, phases, train_dataset, validation_dataset, callbacks=()):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
     Each phase makes its parts trainable, compiles anew with AdamW under a cosine schedule with
@@ -18,7 +18,6 @@ def run_phases(task, phases, train_dataset, validation_dataset, callbacks=(), ji
         train_dataset: dataset of `(x, y, sample_weight)` of known length.
         validation_dataset: likewise.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
-        jit_compile: bool. See `MultimodalClassifier.compile`.
 
     Returns:
         A list of dicts, one per phase: `name` and `history` (dict of metric name to a list with one
@@ -47,7 +46,6 @@ def run_phases(task, phases, train_dataset, validation_dataset, callbacks=(), ji
         task.compile(
             optimizer=keras.optimizers.AdamW(schedule, weight_decay=phase.weight_decay),
             loss_weights=phase.loss_weights,
-            jit_compile=jit_compile,
         )
         history = task.fit(
             train_dataset,

@@ -7,6 +7,12 @@ import pytest
 from mmlearn.cli.main import VERBS, main
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory, monkeypatch):
+    """Runs in an empty folder, so that results of earlier runs do not matter."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
 def error(capfd, *args):
     """Runs a command that must fail as a user's error; returns what it says."""
     assert main([str(arg) for arg in args]) == 2
@@ -70,6 +76,10 @@ def test_unknown_fusion_and_options_are_refused(tmp_path, capfd, shapes_root):
     assert "`hidden_dim` must be divisible by `num_heads`" in message
     message = error(capfd, *common, "--model.images.weights", "missing.h5")
     assert "There is no weights file 'missing.h5'" in message
+    message = error(capfd, *common, "--model.text.weights", shapes_root + "/shapes.json")
+    assert "need the vocabulary they were trained with. Fix: pass --model.text" in message
+    message = error(capfd, *common, "--training.batch-size", "0")
+    assert "`batch_size` must be at least 1" in message
     message = error(capfd, *common, "--training.batch-size", "25")
     assert "fewer than one batch of 25" in message
     assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -72,14 +73,17 @@ def test_predict_takes_image_text_or_both(main_job, capfd):
         assert sum(answer["modality_weights"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_export_writes_the_next_version(main_job, capfd):
+def test_export_writes_the_next_version_which_training_never_removes(main_job, tmp_path, capfd):
     from mmlearn.cli.main import main
 
-    output, _ = main_job
+    output = tmp_path / "shapes"
+    shutil.copytree(main_job[0], output)
     assert main(["export", str(output)]) == 0
     assert (output / "serving" / "2" / "saved_model.pb").exists()
     assert main(["export", str(output), "--version", "2"]) == 2
     assert "exists" in capfd.readouterr().err
+    assert main(["train", "--output", str(output)]) == 2
+    assert "holds 'serving/2' besides the results of a run" in capfd.readouterr().err
 
 
 def test_failed_run_leaves_the_earlier_one_in_place(main_job, mmlearn):

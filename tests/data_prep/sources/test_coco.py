@@ -307,7 +307,9 @@ def test_damage_is_named_with_its_fix_in_one_line(tmp_path, damage, message):
 
 def test_an_unknown_split_lists_the_known_ones(tmp_path):
     root = write_coco(tmp_path)
-    with pytest.raises(DataError, match=r"annotations' has no split 'val'\. Fix: use one of train,"):
+    with pytest.raises(
+        DataError, match=r"annotations' has no split 'val'\. Fix: use one of train,"
+    ):
         CocoSource(root).report("val")
 
 

@@ -1,0 +1,117 @@
+"""Several replicas stay one model."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmlearn import encoders
+from mmlearn.training import distribution
+from tests import toys
+
+# Two replicas on the CPU, which must be made before TensorFlow starts: a process of its own.
+MIRRORED = """
+import json, sys
+from mmlearn.training import distribution
+strategy = distribution.make_strategy("mirrored", num_replicas=2)
+import keras, numpy as np
+from mmlearn import MultimodalBackbone, MultimodalClassifier, fusions
+from tests import toys
+keras.utils.set_random_seed(0)
+with strategy.scope():
+    encoder = distribution.synchronize_batch_norm(toys.encoder("images"))
+    backbone = MultimodalBackbone({"images": encoder}, fusions.get("concat"), hidden_dim=16)
+    task = MultimodalClassifier(backbone, 3, preprocessor=toys.preprocessor(("images",)))
+    task.compile(keras.optimizers.SGD(0.01))
+    x, y = toys.examples(8)
+    # Each replica sees images of another brightness.
+    images = np.where(np.arange(8)[:, None, None, None] % 4 < 2, x["images"] // 8, x["images"])
+    task.fit({"images": images}, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+drift = {
+    weight.path: float(np.ptp([copy.numpy() for copy in weight.value.values], axis=0).max())
+    for weight in task.weights
+}
+moved = [np.abs(w.numpy()).max() for w in task.weights if "moving_mean" in w.path]
+task.save_to_preset(sys.argv[1])
+images = images[:4].astype("uint8")
+memory = task.predict({"images": images}, verbose=0)
+saved = MultimodalClassifier.from_preset(sys.argv[1]).predict({"images": images}, verbose=0)
+print(json.dumps({
+    "replicas": strategy.num_replicas_in_sync,
+    "drift": drift,
+    "moved": float(min(moved)),
+    "difference": float(np.abs(memory - saved).max()),
+}))
+"""
+
+
+def run_mirrored(folder):
+    root = pathlib.Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, str(folder)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_replicas_stay_equal_and_are_what_is_saved(tmp_path):
+    report = run_mirrored(tmp_path / "preset")
+    assert report["replicas"] == 2
+    assert report["moved"] > 1e-4  # BatchNorm did learn statistics
+    assert max(report["drift"].values()) == 0.0, report["drift"]
+    assert report["difference"] <= 1e-5
+
+
+def test_synchronized_batch_norm_keeps_weights_and_predictions():
+    encoder = toys.encoder("images")
+    x = {"images": np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")}
+    before, _ = encoder(x)
+    weights = encoder.weights
+    assert distribution.synchronize_batch_norm(encoder) is encoder
+    # The same variables: a second copy would be trained and counted beside the first.
+    assert [id(weight) for weight in encoder.weights] == [id(weight) for weight in weights]
+    np.testing.assert_array_equal(encoder(x)[0], before)
+    norms = [x for x in encoder._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    assert norms
+    assert all(norm.get_config()["synchronized"] for norm in norms)
+
+
+@pytest.mark.parametrize("make", [lambda: encoders.Features(3, 4), lambda: toys.encoder("text")])
+def test_encoders_without_batch_norm_stay_as_they_are(make):
+    encoder = make()
+    config = encoder.get_config()
+    assert distribution.synchronize_batch_norm(encoder) is encoder
+    assert encoder.get_config() == config
+
+
+def test_no_strategy_is_the_default_one():
+    assert distribution.make_strategy("none").num_replicas_in_sync == 1
+    assert distribution.make_strategy("none") is tf.distribute.get_strategy()
+
+
+def test_an_unknown_strategy_is_refused():
+    with pytest.raises(ValueError, match=r"Unknown strategy 'miror'\. Did you mean 'mirrored'"):
+        distribution.make_strategy("miror")
+
+
+def test_no_replicas_are_refused():
+    with pytest.raises(ValueError, match=r"`num_replicas` must be positive\. Received: 0"):
+        distribution.make_strategy("mirrored", num_replicas=0)
+
+
+def test_too_many_replicas_after_the_start_are_refused():
+    assert tf.constant(1).numpy() == 1  # TensorFlow runs
+    count = len(tf.config.list_physical_devices("GPU")) + 64
+    with pytest.raises(ValueError, match=rf"{count} replicas on the CPU must be asked for before"):
+        distribution.make_strategy("mirrored", num_replicas=count)
