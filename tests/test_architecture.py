@@ -76,6 +76,28 @@ def test_imports_follow_the_design(path):
             assert may, f"{path.name} imports {module} inside a function"
 
 
+def test_no_import_cycles():
+    name_of = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES}
+    name_of = {path: name.removesuffix(".__init__") for path, name in name_of.items()}
+    graph = {
+        name: {module for module, is_nested in imports(path) if not is_nested and module != name}
+        for path, name in name_of.items()
+    }
+    done, open_ = set(), []
+
+    def visit(name):
+        assert name not in open_, f"cycle: {' -> '.join([*open_[open_.index(name) :], name])}"
+        if name in done or name not in graph:
+            return
+        open_.append(name)
+        for module in sorted(graph[name]):
+            visit(module)
+        done.add(open_.pop())
+
+    for name in graph:
+        visit(name)
+
+
 def test_every_package_of_mmlearn_has_a_rule():
     packages = {path.parent.name for path in ROOT.glob("mmlearn/*/__init__.py")}
     assert packages <= set(ALLOWED)

@@ -13,4 +13,4 @@ def run(args):
         print("usage: python -m mmlearn config show [EXPERIMENT | RUN.JSON] [--flags of train]")
         return
     find(args[0], ("show",), "config command")
-    print(json.dumps(to_dict(parse(args[1:]).experiment), indent=2))
+    print(json.dumps(to_dict(parse(args[1:])[0].experiment), indent=2))

@@ -1,5 +1,6 @@
 """`python -m mmlearn evaluate MODEL --data.source coco --data.root DIR --data.split val`."""
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass, field
@@ -9,13 +10,19 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.tables import metrics_table
-from mmlearn.experiments.config import DataConfig
+from mmlearn.experiments.config import DataConfig, Options, read_run
 
 
 @dataclass(frozen=True)
-class EvaluationData(DataConfig):
-    """The data to score on."""
+class EvaluationData:
+    """The data to score on, by default those that the model was trained with."""
 
+    source: str | None = None
+    """Name of the source: `python -m mmlearn list sources`."""
+    root: str | None = None
+    """Folder of the data set."""
+    options: Options = field(default_factory=dict)
+    """Further options of the source."""
     split: str = "val"
     """Split of the source."""
 
@@ -42,11 +49,12 @@ def run(args):
         prog="python -m mmlearn evaluate",
         args=args,
     )
+    data = _data(options)
     with quiet_start():
         from mmlearn.experiments.run import evaluate_model
 
     console = Console(stderr=options.json)
-    metrics = evaluate_model(options.model, options.data, options.data.split, options.batch_size)
+    metrics = evaluate_model(options.model, data, options.data.split, options.batch_size)
     console.print(metrics_table(metrics, f"{options.model} on {options.data.split}"))
     summary = {"model": options.model, "metrics": metrics}
     if options.output:
@@ -56,3 +64,13 @@ def run(args):
         os.replace(partial, options.output)
     if options.json:
         print(json.dumps(summary))
+
+
+def _data(options):
+    """Fills in what was not asked for from the record of the model's run."""
+    asked = {"root": options.data.root, "options": options.data.options or None}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    record = os.path.join(options.model, "run.json")
+    if options.data.source is None and os.path.isfile(record):
+        return dataclasses.replace(read_run(record)[0].data, **asked)
+    return DataConfig(source=options.data.source or "shapes", **asked)

@@ -23,28 +23,36 @@ class Train:
 
 
 def parse(args):
-    """Picks the default config by the first argument and overrides it with the flags."""
+    """Picks the default config by the first argument and overrides it with the flags.
+
+    Returns:
+        The options, and the fingerprint of the data of the run that is repeated, or `None`.
+    """
     name = args[0] if args and not args[0].startswith("-") else "shapes"
-    default = read_run(name) if name.endswith(".json") else experiments.get(name)
+    is_run = name.endswith(".json")
+    default, fingerprint = read_run(name) if is_run else (experiments.get(name), None)
     rest = args[1:] if args and args[0] == name else args
-    return tyro.cli(
+    options = tyro.cli(
         Train,
         prog="python -m mmlearn train",
         default=Train(default),
         args=rest,
         config=(tyro.conf.AvoidSubcommands,),
     )
+    return options, fingerprint
 
 
 def run(args):
     """Trains and prints the results."""
-    options = parse(args)
+    options, fingerprint = parse(args)
     with quiet_start():
         from mmlearn.experiments.run import run as run_experiment
 
     console = Console(stderr=options.json)
     record = run_experiment(options.experiment, console)
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
+    if fingerprint not in (None, record["data"]["fingerprint"]):
+        console.print("The data are not those of the run that was repeated, so results may differ.")
     output, seconds = record["output"], record["seconds"]
     console.print(
         f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"

@@ -10,7 +10,7 @@ def evaluate(task, dataset, prior, oracles=None):
 
     Args:
         task: `MultimodalClassifier`.
-        dataset: dataset of `(x, y, ...)` in a fixed order.
+        dataset: dataset of `(x, y, ...)` in a fixed order, raw or of model inputs.
         prior: float array `(num_classes,)`, the share of each label in the training split.
         oracles: dict of name to probabilities `(num_examples, num_classes)`, or `None`.
 
@@ -22,8 +22,9 @@ def evaluate(task, dataset, prior, oracles=None):
     Raises:
         ValueError: when the number of classes of data and task differ.
     """
+    dataset = dataset.map(lambda x, y, *_: (task.preprocess_samples(x), y))
     labels, present = [], {modality: [] for modality in task.backbone.modalities}
-    for x, y, *_ in dataset:
+    for x, y in dataset:
         labels.append(y.numpy())
         for modality in present:
             present[modality].append(x[f"{modality}_present"].numpy() == 1)
@@ -33,7 +34,7 @@ def evaluate(task, dataset, prior, oracles=None):
             f"The data has {labels.shape[1]} classes, but the model knows {task.num_classes}. "
             "Fix: evaluate on data with the labels that the model was trained on."
         )
-    outputs = task.predict_outputs(dataset.map(lambda x, *_: x), verbose=0)
+    outputs = task.predict_outputs(dataset.map(lambda x, y: x), verbose=0)
     predictions = {"fused": outputs[task.main_output]}
     for modality in task.backbone.modalities:
         if f"{modality}_{task.main_output}" in outputs:

@@ -5,6 +5,7 @@ Components know nothing of these: `mmlearn.experiments.run` turns names and opti
 
 import dataclasses
 import json
+import types
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -202,10 +203,18 @@ def from_dict(cls, values, where="config"):
 def _restore(kind, value, where):
     if dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)
-    if typing.get_origin(kind) is tuple:
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    plain = tuple({tuple: list, float: (float, int)}.get(_origin(k), _origin(k)) for k in allowed)
+    if not isinstance(value, plain):
+        raise ValueError(f"{where} has the wrong value {value!r}. Fix: repair the file.")
+    if _origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         return tuple(_restore(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     return value
+
+
+def _origin(kind):
+    return typing.get_origin(kind) or kind
 
 
 def read_run(path):
@@ -214,13 +223,16 @@ def read_run(path):
     Args:
         path: str. A `run.json`.
 
+    Returns:
+        The `Experiment` and the fingerprint of its data.
+
     Raises:
         ValueError: when it is no record of a run.
     """
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
-        config = record["config"]
+        config, fingerprint = record["config"], record["data"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path!r} is not the run.json of a run ({error}).") from None
-    return from_dict(Experiment, config, f"{path}: config")
+    return from_dict(Experiment, config, f"{path}: config"), fingerprint

@@ -16,7 +16,7 @@ def masked_mean(features, mask):
     Example:
 
     >>> import numpy as np
-    >>> masked_mean(np.array([[[1.0], [5.0]]]), np.array([[True, False]])).tolist()
+    >>> np.asarray(masked_mean(np.array([[[1.0], [5.0]]]), np.array([[True, False]]))).tolist()
     [[1.0]]
     """
     mask = ops.cast(mask, features.dtype)[..., None]

@@ -18,7 +18,7 @@ def consistency(predictions):
     Example:
 
     >>> import numpy as np
-    >>> consistency([np.array([[1.0, 0.0]]), np.array([[0.0, 0.0]])]).tolist()
+    >>> np.asarray(consistency([np.array([[1.0, 0.0]]), np.array([[0.0, 0.0]])])).tolist()
     [0.5]
     """
     pairs = itertools.combinations(predictions, 2)

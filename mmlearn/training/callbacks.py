@@ -81,3 +81,6 @@ class RichProgress(keras.callbacks.Callback):
         ]
         status = f"{self.epoch}  val mAP {', '.join(scores)}" if scores else self.epoch
         self.bar.update(self.task, status=status)
+        console = self.bar.console
+        if not (console.is_terminal or console.is_jupyter):  # a log file gets a line per epoch
+            console.print(f"{self.phase.name}: {status}", highlight=False)

@@ -55,7 +55,7 @@ from mmlearn.experiments.build import build_datasets
 from mmlearn.experiments.run import fit, save
 
 root, output, *flags = sys.argv[1:]
-experiment = parse(["coco", "--data.root", root, "--training.num-replicas", "2", *flags]).experiment
+experiment = parse(["coco", "--data.root", root, "--training.num-replicas", "2", *flags])[0].experiment
 fitted = fit(experiment)
 task = fitted.task
 drift = max(

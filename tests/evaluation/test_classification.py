@@ -26,6 +26,7 @@ def test_equals_scikit_learn():
             "macro_F1": metrics.f1_score(labels, predicted, average="macro"),
             "micro_F1": metrics.f1_score(labels, predicted, average="micro"),
             "AUC": metrics.roc_auc_score(labels, probabilities, average="macro"),
+            "num_examples": 200,
             "num_classes": 6,
         },
         abs=1e-9,
@@ -39,7 +40,15 @@ def test_equals_values_by_hand():
     # At 0.5, each class has one hit, one false alarm and one miss: F1 = 2 / (2 + 1 + 1).
     # Of the four (positive, negative) pairs of each class, three are in order.
     assert multilabel_metrics(labels, probabilities) == pytest.approx(
-        {"mAP": 5 / 6, "macro_F1": 0.5, "micro_F1": 0.5, "AUC": 0.75, "num_classes": 2}, abs=1e-9
+        {
+            "mAP": 5 / 6,
+            "macro_F1": 0.5,
+            "micro_F1": 0.5,
+            "AUC": 0.75,
+            "num_examples": 4,
+            "num_classes": 2,
+        },
+        abs=1e-9,
     )
 
 
@@ -59,6 +68,7 @@ def test_one_class_is_scored_as_scikit_learn_scores_a_binary_problem():
             "macro_F1": metrics.f1_score(flat, predicted),
             "micro_F1": metrics.f1_score(flat, predicted),
             "AUC": metrics.roc_auc_score(flat, probabilities[:, 0]),
+            "num_examples": 200,
             "num_classes": 1,
         },
         abs=1e-9,

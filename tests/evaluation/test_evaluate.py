@@ -37,6 +37,17 @@ def test_scores_every_head_baseline_and_oracle(task):
     assert scores["prior"]["mAP"] == pytest.approx(prior.mean())
 
 
+def test_a_modality_is_scored_on_the_examples_that_have_it(task):
+    x, y = toys.examples(8)
+    y[:, 0] = 1  # a class with a positive in any subset
+    x["text"][:5] = [""] * 5
+    scores, predictions = evaluate(task, dataset(x, y), prior=y.mean(axis=0))
+    assert scores["text"]["num_examples"] == 3
+    assert scores["images"]["num_examples"] == scores["fused"]["num_examples"] == 8
+    own = multilabel_metrics(y[5:], predictions["text"][5:])
+    assert scores["text"] == pytest.approx(own, nan_ok=True)
+
+
 def test_labels_of_another_size_are_refused(task):
     x, y = toys.examples(3)
     with pytest.raises(ValueError, match=r"The data has 2 classes, but the model knows 3\. Fix:"):

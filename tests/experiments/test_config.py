@@ -30,7 +30,7 @@ def test_coco_is_the_documents_system():
 
 
 def test_unknown_and_missing_keys_are_named(tmp_path):
-    record = {"config": to_dict(experiments.get("shapes"))}
+    record = {"config": to_dict(experiments.get("shapes")), "data": {"fingerprint": "a"}}
     record["config"]["model"]["images"]["sise"] = 3
     path = tmp_path / "run.json"
     path.write_text(json.dumps(record))
@@ -40,6 +40,18 @@ def test_unknown_and_missing_keys_are_named(tmp_path):
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"config is not complete .*'name'"):
         read_run(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hidden_dim", "512"), ("dropout", None), ("modalities", "text"), ("images", 3)],
+)
+def test_wrong_types_are_named(key, value, tmp_path):
+    record = {"config": to_dict(experiments.get("shapes")), "data": {"fingerprint": "a"}}
+    record["config"]["model"][key] = value
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"config\.model\.{key} .*{value}"):
+        read_run(str(tmp_path / "run.json"))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": 3}'])

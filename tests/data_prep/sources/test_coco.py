@@ -130,7 +130,7 @@ def test_an_unknown_category_is_an_error_or_counted(tmp_path):
     root = write_coco(tmp_path, instances=instances)
     message = (
         r"instances_train2017\.json: annotation 100 has the unknown category id 12\. "
-        r"Fix: repair the file, or pass --data\.options strict=false"
+        r"Fix: repair the file, or pass strict=False"
     )
     with pytest.raises(DataError, match=message):
         CocoSource(root).examples("train")
