@@ -2,9 +2,10 @@
 
 from data_prep.names import find
 from mmlearn.experiments.coco import COCO
+from mmlearn.experiments.coco_small import COCO_SMALL
 from mmlearn.experiments.shapes import SHAPES
 
-EXPERIMENTS = {"coco": COCO, "shapes": SHAPES}
+EXPERIMENTS = {"coco": COCO, "coco_small": COCO_SMALL, "shapes": SHAPES}
 
 
 def get(name):
