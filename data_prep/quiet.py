@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 
 
 @contextlib.contextmanager
@@ -16,7 +17,6 @@ def quiet_start():
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     saved = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -25,3 +25,5 @@ def quiet_start():
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+        if "tensorflow" in sys.modules:  # its logger sets its own level when it is made
+            sys.modules["tensorflow"].get_logger().setLevel(logging.ERROR)
