@@ -6,7 +6,7 @@ train: .venv/run-ready
 	$(BIN)/python -m mmlearn train
 
 test: .venv/run-ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-large: .venv/dev-ready
 	$(BIN)/python -m pytest -q -m large --run-large
