@@ -7,7 +7,6 @@ SavedModel. TensorFlow ignores EXIF orientation and OpenCV applies it; here it i
 import tensorflow as tf
 
 OK, ABSENT, UNREADABLE = 0, 1, 2  # the status of one row of `decode_batch`
-STATUS_NAMES = ("ok", "absent", "unreadable")
 
 _EXIF_SEARCH_BYTES = 65536  # an APP1 segment is at most 64 KB, and it comes first
 _ORIENTATION_TAG = 0x0112
