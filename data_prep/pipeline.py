@@ -1,10 +1,18 @@
 """Source + preprocessor -> `tf.data` batches of `(x, y, sample_weight)`."""
 
-import numpy as np
-import tensorflow as tf
+import functools
+import os
 
-from data_prep import augment, features, images
+import numpy as np
+import psutil
+import tensorflow as tf
+from scipy import sparse
+
+from data_prep import audio, augment, balance, features, images, mix, order
 from data_prep.errors import DataError
+from data_prep.splits import check_has_labels
+
+SHARE_OF_MEMORY = 0.5  # of what is free, for `cache`
 
 
 def build_dataset(
@@ -18,13 +26,21 @@ def build_dataset(
     drop_remainder=False,
     with_ids=False,
     seed=0,
+    start=(0, 0),
+    repeat=False,
+    class_weights=None,
+    oversample=None,
+    cache=False,
+    shard=(0, 1),
+    service=None,
+    parallel_calls=None,
 ):
     """Builds the batches of one split.
 
     Every pass over a shuffled dataset has another order, another caption where an image has
-    several, and other augmentations; all of them follow from `seed`, TensorFlow's global seed and
-    the number of the pass.
-    Without `shuffle`, the order is the source's and the caption the first one.
+    several, and other augmentations. All of them are a pure function of (seed, epoch, step): the
+    same batch comes whatever the number of parallel calls, and after `start=(epoch, step)`.
+    Without `shuffle`, the order is the source's, the caption the first one, and all passes equal.
 
     Args:
         source: a source (see `data_prep.sources.source`).
@@ -33,19 +49,37 @@ def build_dataset(
             not batched because their images differ in size.
         batch_size: int. Examples per batch.
         shuffle: bool. Whether to shuffle and to draw captions, as training does.
-        augmentations: names or functions `(example, seed) -> example`, see `data_prep.augment`.
+        augmentations: names or functions `(example, seed) -> example`, see `data_prep.augment`;
+            `mixup` and `cutmix` (`data_prep.mix`) act on batches, of images alone.
         drop_remainder: bool. Whether to leave out the last, smaller batch.
         with_ids: bool. Whether to yield `(id, (x, y, sample_weight))`. Ids never go into `x`.
         seed: int.
+        start: `(epoch, step)`. Where the first pass begins, to go on after an interruption. Each
+            further pass is the next epoch.
+        repeat: bool. Whether the epochs follow each other without end, in whole batches; `fit` then
+            needs `steps_per_epoch`.
+        class_weights: `"balanced"`, or one number per class, or `None`: what `sample_weight` is made
+            of, see `data_prep.balance.example_weights`.
+        oversample: float in (0, 1], or `None`. Classes with a smaller share of the examples are
+            shown more often, see `data_prep.balance.oversampled_rows`.
+        cache: bool. Whether to read all image files into memory once, for slow disks.
+        shard: `(index, count)`. Only each `count`-th example, from that index on: for several
+            hosts. `batch_size` is then that of one host.
+        service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
+            workers do the reading. A shuffled dataset must then be endless (`repeat`).
+        parallel_calls: int. Examples that are prepared at a time; by default four per core, since
+            those that are done wait in order. (TensorFlow's own choice starts at one, and was seen to
+            stay there for seconds.)
 
     Returns:
         A `tf.data.Dataset` of `(x, y, sample_weight)`: a dict of model inputs, float32 labels
-        `(batch_size, num_classes)` and float32 weights `(batch_size,)`, all 1. Or of examples.
+        `(batch_size, num_classes)` and float32 weights `(batch_size,)`. Or of examples.
 
     Raises:
-        DataError: when the split is smaller than one batch and the remainder is dropped.
-        ValueError: when the batch size is not positive, or an augmentation changes the dtype or rank
-            of what it returns.
+        DataError: when the split is smaller than one batch and the remainder is dropped, or too
+            large for `cache`.
+        ValueError: when an option is out of its range, or is for labels and the data have
+            regression targets, or an augmentation changes the dtype or rank of what it returns.
 
     Example:
 
@@ -56,95 +90,248 @@ def build_dataset(
     >>> sorted(example), example["images"].shape.as_list()
     (['group', 'id', 'images', 'labels', 'text'], [96, 96, 3])
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
+    _check(batch_size, start, shard, service, shuffle, repeat)
     index = source.examples(split)
-    if drop_remainder and len(index) < batch_size:
+    rows = _rows(source, index, oversample)
+    whole_batches = drop_remainder or repeat
+    shard_index, num_shards = shard
+    # Hosts must have the same number of batches, or the last ones wait for ever.
+    count = len(rows) // num_shards if whole_batches else len(rows[shard_index::num_shards])
+    if whole_batches and count < batch_size:
         raise DataError(
-            f"The split {split!r} has {len(index)} examples, fewer than one batch of {batch_size}. "
+            f"The split {split!r} has {count} examples, fewer than one batch of {batch_size}. "
             "Fix: a smaller batch size, or more data."
         )
-    spec = features.example_spec(len(source.label_names))
-    dataset = _order(len(index), shuffle, seed)
-    dataset = dataset.map(_loader(index, shuffle), num_parallel_calls=tf.data.AUTOTUNE)
-    if augmentations:
-        apply = augment.compose(augmentations)
-        dataset = dataset.map(
-            lambda example, seeds: (apply(example, seeds), seeds),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-    dataset = dataset.map(lambda example, _: example)
-    features.check_element_spec(dataset, spec, f"pipeline of {split!r}")
+    count = count // batch_size * batch_size if whole_batches else count
+    mixes = [mix.MIXES[name] for name in augmentations if name in mix.MIXES]
+    transforms = [name for name in augmentations if name not in mix.MIXES]
+    records = source.records(split)
+    is_prepared = records is not None and records.is_prepared
+    files = _read_into_memory(index, records, split) if cache else None
+    records = None if cache else records
+    look_up = _columns(index, _example_weights(source, index, class_weights), shuffle)
+
+    def one_pass(epoch):
+        if records is None:
+            dataset = order.index_order(rows, epoch, seed, shuffle)
+        else:
+            dataset = order.record_order(records, rows, epoch, seed, shuffle)
+        dataset = dataset.map(look_up).unbatch().shard(num_shards, shard_index).take(count)
+        first = tf.where(epoch == start[0], start[1], 0)
+        return dataset.skip(tf.cast(first, tf.int64) * batch_size) if start[1] else dataset
+
+    dataset = order.passes(one_pass, start[0], repeat, shuffle)
+    if not repeat and not start[1]:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    decode = functools.partial(images.decode, image_size=getattr(preprocessor, "image_size", None))
+    if is_prepared:
+        decode = functools.partial(tf.io.decode_jpeg, channels=3)
+    read = _reader(index, files, records is not None, decode)
+    spec = features.example_spec(index)
+    apply = augment.compose(transforms)
+
+    def prepare(example, weight, row, file, example_seed):
+        example = apply(read(example, row, file), example_seed)
+        features.check_element_spec(example, spec, f"pipeline of {split!r}")
+        if preprocessor is None:
+            return example
+        return preprocessor.convert_example(example), weight, example_seed
+
+    prepare = tf.autograph.experimental.do_not_convert(prepare)
+    dataset = dataset.map(prepare, num_parallel_calls=parallel_calls)
     if preprocessor is None:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
-    def to_model_inputs(batch):
-        x = preprocessor({k: v for k, v in batch.items() if k not in ("id", "group", "labels")})
-        data = (x, batch["labels"], tf.ones(tf.shape(batch["labels"])[:1]))
-        return (batch["id"], data) if with_ids else data
+    def to_model_inputs(batch, weights, seeds):
+        own = ("id", "group", "labels")
+        x, y = preprocessor({k: v for k, v in batch.items() if k not in own}), batch["labels"]
+        for number, mixed in enumerate(mixes):
+            _check_mixable(x)
+            x, y = mixed(x, y, tf.random.fold_in(seeds[0], number + 1))
+        return (batch["id"], (x, y, weights)) if with_ids else (x, y, weights)
 
-    dataset = dataset.map(preprocessor.convert_example, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    dataset = dataset.map(to_model_inputs, num_parallel_calls=tf.data.AUTOTUNE)
+    to_model_inputs = tf.autograph.experimental.do_not_convert(to_model_inputs)
+    dataset = dataset.batch(batch_size, drop_remainder=whole_batches)
+    dataset = dataset.map(to_model_inputs, num_parallel_calls=parallel_calls)
+    # Several examples are prepared at a time; that each of their ops has threads of its own as well
+    # was measured to cost half of the speed on two cores.
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    dataset = dataset.with_options(options)
+    if service is not None:
+        policy = tf.data.experimental.service.ShardingPolicy.OFF
+        dataset = dataset.apply(
+            tf.data.experimental.service.distribute(processing_mode=policy, service=service)
+        )
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def find_unreadable(source, split):
-    """Decodes every image of a split and returns the paths that fail, in order.
-
-    Slow by nature, so it runs only after a pipeline has failed, to name the file.
-    """
-
-    def readable(path):
-        _, status = images.decode_batch(tf.io.read_file(path)[None], 8)
-        return path, status[0] == images.OK
-
-    paths = tf.data.Dataset.from_tensor_slices(np.array(source.examples(split).images))
-    paths = paths.map(readable, num_parallel_calls=tf.data.AUTOTUNE)
-    return [path.decode() for path, good in paths.as_numpy_iterator() if not good]
+def count_examples(source, split, oversample=None):
+    """The examples of one pass over a split."""
+    return len(_rows(source, source.examples(split), oversample))
 
 
-def _order(count, shuffle, seed):
-    """Yields `(row, seed (2,))` for each example; a new permutation on each pass if shuffled."""
-    passes = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=shuffle).take(1)
-
-    def one_pass(pass_seed):
-        pass_seed = tf.stack([tf.constant(seed, tf.int64), pass_seed])
-        rows = tf.range(count, dtype=tf.int64)
-        if shuffle:
-            rows = tf.random.experimental.stateless_shuffle(rows, pass_seed)
-        dataset = tf.data.Dataset.from_tensor_slices(rows)
-        return dataset.map(lambda row: (row, tf.random.fold_in(pass_seed, row)))
-
-    dataset = passes.flat_map(one_pass)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+def _rows(source, index, oversample):
+    if oversample is None:
+        return np.arange(len(index))
+    check_has_labels(source, "oversample")
+    return balance.oversampled_rows(index.labels, oversample)
 
 
-def _loader(index, draw_caption):
-    """Returns `(row, seed) -> (example, seed)`, which reads and decodes one example."""
-    ids = tf.constant(index.ids)
-    paths = tf.constant(index.images)
-    captions = tf.constant([text for texts in index.captions for text in texts], tf.string)
-    counts = np.array([len(texts) for texts in index.captions], np.int64)
-    starts = tf.constant(np.cumsum(counts) - counts)
-    counts = tf.constant(counts)
-    groups, labels = tf.constant(index.groups), tf.constant(index.labels)
-
-    def load(row, seed):
-        choice = tf.constant(0, tf.int64)
-        if draw_caption:
-            draw = tf.random.stateless_uniform((), seed)
-            choice = tf.cast(draw * tf.cast(counts[row], tf.float32), tf.int64)
-        text = tf.cond(
-            counts[row] > 0, lambda: captions[starts[row] + choice], lambda: tf.constant("")
+def _check(batch_size, start, shard, service, shuffle, repeat):
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
+    if min(start) < 0:
+        raise ValueError(f"`start` must be (epoch, step), both from 0. Received: start={start}.")
+    if not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            f"`shard` must be (index, count) with an index below the count. Received: shard={shard}."
         )
-        example = {
-            "id": ids[row],
-            "group": groups[row],
-            "images": images.decode(tf.io.read_file(paths[row])),
-            "text": text,
-            "labels": tf.cast(labels[row], tf.float32),
-        }
-        return example, seed
+    if service is not None and shuffle and not repeat:
+        raise ValueError(
+            "A tf.data service starts every pass anew and would repeat the first one. Fix: "
+            "`repeat=True` here and `steps_per_epoch` in `fit`."
+        )
 
-    return load
+
+def _check_mixable(x):
+    if set(x) != {"images", "images_present"}:
+        raise ValueError(
+            "`mixup` and `cutmix` are for images alone: half a caption has no meaning. Received the "
+            f"model inputs {', '.join(sorted(x))}. Fix: leave them out of the augmentations."
+        )
+
+
+def _example_weights(source, index, class_weights):
+    if class_weights is None:
+        return np.ones(len(index), np.float32)
+    check_has_labels(source, "class_weights")
+    if isinstance(class_weights, str):
+        if class_weights != "balanced":
+            raise ValueError(
+                f"`class_weights` must be 'balanced' or numbers. Received: {class_weights!r}."
+            )
+        class_weights = balance.class_weights(index.labels)
+    return balance.example_weights(index.labels, class_weights)
+
+
+def _read_into_memory(index, records, split):
+    """Returns the bytes of the image files of a split, a string tensor `(num_examples,)`."""
+    present = [path for path in index.images or () if path]
+    paths = present if records is None else records.paths
+    needed, free = sum(map(os.path.getsize, paths)), psutil.virtual_memory().available
+    if needed > SHARE_OF_MEMORY * free:
+        raise DataError(
+            f"The images of {split!r} need {needed / 1e9:.1f} GB, more than half of the free memory "
+            f"({free / 1e9:.1f} GB). Fix: no cache, or prepared shards (python -m data_prep shards)."
+        )
+    if records is None:
+        dataset = tf.data.Dataset.from_tensor_slices(np.array(index.images, object))
+        dataset = dataset.map(_read_file, num_parallel_calls=16)
+        return tf.constant(list(dataset.as_numpy_iterator()))
+    found = [b""] * len(index)
+    rows = np.arange(len(index))
+    once = order.record_order(records, rows, tf.constant(0, tf.int64), 0, shuffle=False)
+    for row, data, _ in once.unbatch().as_numpy_iterator():
+        found[row] = data
+    return tf.constant(found)
+
+
+def _read_file(path):
+    """Reads a file; an empty path means absent, and gives empty bytes."""
+    return tf.cond(tf.strings.length(path) > 0, lambda: tf.io.read_file(path), lambda: "")
+
+
+def _columns(index, weights, draw_caption):
+    """Returns `(rows, files, seeds) -> (examples, weights, rows, files, seeds)` for a block.
+
+    What needs no file is looked up for all examples of a block at once: example by example, these
+    small steps together would cost as much as decoding a photo.
+    """
+    columns = {"id": tf.constant(index.ids), "group": tf.constant(index.groups)}
+    if index.images is not None:
+        columns["images"] = tf.constant(index.images)  # paths
+    if index.audio is not None:
+        columns["audio"] = tf.constant(index.audio)
+    if index.series is not None:
+        columns["series"] = tf.constant(index.series, tf.float32)
+    table = {name: tf.constant(column) for name, column in (index.table or {}).items()}
+    weights = tf.constant(weights)
+    labels = _label_reader(index.labels)
+    if index.captions is not None:
+        captions = [text for texts in index.captions for text in texts]
+        captions, no_caption = tf.constant([*captions, ""]), len(captions)
+        counts = np.array([len(texts) for texts in index.captions], np.int64)
+        starts, counts = tf.constant(np.cumsum(counts) - counts), tf.constant(counts)
+
+    def texts(rows, seeds):
+        number, start = tf.gather(counts, rows), tf.gather(starts, rows)
+        if draw_caption:
+            # The seeds are uniform over all integers; the first one serves as the draw.
+            draws = tf.cast(tf.bitcast(seeds[:, 0], tf.uint32), tf.float64) / 2.0**32
+            start += tf.cast(draws * tf.cast(number, tf.float64), tf.int64)
+        return tf.gather(captions, tf.where(number > 0, start, no_caption))
+
+    def look_up(rows, files, seeds):
+        examples = {name: tf.gather(column, rows) for name, column in columns.items()}
+        examples["labels"] = labels(rows)
+        if index.captions is not None:
+            examples["text"] = texts(rows, seeds)
+        if index.table is not None:
+            examples["table"] = {name: tf.gather(column, rows) for name, column in table.items()}
+        return examples, tf.gather(weights, rows), rows, files, seeds
+
+    return look_up
+
+
+def _label_reader(labels):
+    """Returns a function from rows to their float32 label vectors."""
+    if not sparse.issparse(labels):
+        dense = tf.constant(labels)
+        return lambda rows: tf.cast(tf.gather(dense, rows), tf.float32)
+    # A vocabulary of answers has thousands of classes: only what is not zero is kept.
+    starts = tf.constant(labels.indptr, tf.int64)
+    columns, values = tf.constant(labels.indices, tf.int64), tf.constant(labels.data, tf.float32)
+
+    def read(rows):
+        first, counts = (
+            tf.gather(starts, rows),
+            tf.gather(starts, rows + 1) - tf.gather(starts, rows),
+        )
+        places = tf.ragged.range(first, first + counts)
+        where = tf.stack([places.value_rowids(), tf.gather(columns, places.flat_values)], axis=1)
+        shape = (tf.size(rows, tf.int64), labels.shape[1])
+        return tf.ensure_shape(
+            tf.scatter_nd(where, tf.gather(values, places.flat_values), shape),
+            (None, labels.shape[1]),
+        )
+
+    return read
+
+
+def _reader(index, files, from_records, decode):
+    """Returns `(example, row, file) -> example`, which reads and decodes images and audio."""
+    all_present = index.images is not None and all(index.images)
+
+    def image(path, row, file):
+        if files is not None:
+            file = files[row]
+        elif not from_records:
+            file = tf.io.read_file(path) if all_present else _read_file(path)
+        if all_present:
+            return decode(file)
+        return tf.cond(
+            tf.strings.length(file) > 0,
+            lambda: decode(file),
+            lambda: tf.zeros((0, 0, 3), tf.uint8),
+        )
+
+    def read(example, row, file):
+        example = dict(example)
+        if "images" in example:
+            example["images"] = image(example["images"], row, file)
+        if "audio" in example:
+            example["audio"] = audio.decode(_read_file(example["audio"]))
+        return example
+
+    return read

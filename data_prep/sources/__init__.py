@@ -5,8 +5,15 @@ import importlib
 from data_prep import names
 
 SOURCES = {
+    "captions_csv": ("data_prep.sources.captions_csv", "CaptionsCsvSource"),
     "coco": ("data_prep.sources.coco", "CocoSource"),
+    "coco_tfds": ("data_prep.sources.coco_tfds", "CocoTfdsSource"),
+    "image_folder": ("data_prep.sources.image_folder", "ImageFolderSource"),
+    "karpathy": ("data_prep.sources.karpathy", "KarpathySource"),
     "shapes": ("data_prep.sources.shapes", "ShapesSource"),
+    "shards": ("data_prep.sources.shards", "ShardsSource"),
+    "table": ("data_prep.sources.table", "TableSource"),
+    "vqa_v2": ("data_prep.sources.vqa_v2", "VqaV2Source"),
 }
 
 

@@ -1,24 +1,72 @@
 """COCO: `instances_*.json` (labels) joined with `captions_*.json` (text) by image id.
 
 Reads the 2017 and 2014 layouts, year-less names (`instances_train.json`), and folders that were
-unpacked into themselves (`train2014/train2014/`), as in many Drive copies.
+unpacked into themselves (`train2014/train2014/`), as in many Drive copies. A split needs at least
+one of the two files: without captions there is no text, without instances there are no labels
+(`captions_test.json` of an own subset, `image_info_test2017.json` of the official one).
 """
 
 import functools
-import json
 import os
 from collections import Counter
 
+import msgspec
 import numpy as np
 
 from data_prep.errors import DataError
-from data_prep.sources.source import Examples
+from data_prep.sources.files import ImageFolder, first_folder, read_json
+from data_prep.sources.source import Examples, Source
 
-_YEARS = ("2017", "2014", "")
+_YEARS = ("2017", "2014", "2015", "")  # 2015: the second test set
 _SPLITS = ("train", "val", "test")
+_LARGEST_ID = 2**63 - 1
 
 
-class CocoSource:
+class _Image(msgspec.Struct):
+    id: int
+    file_name: str
+
+
+class _Category(msgspec.Struct):
+    id: int
+    name: str
+
+
+class _Object(msgspec.Struct):
+    image_id: int
+    category_id: int
+    id: int | None = None
+
+
+class _Caption(msgspec.Struct):
+    image_id: int
+    caption: str
+    id: int | None = None
+
+
+class _Instances(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Object]
+    categories: list[_Category]
+
+
+class _Captions(msgspec.Struct):
+    annotations: list[_Caption]
+    images: list[_Image] = []  # not needed beside the instances
+
+
+class _Images(msgspec.Struct):
+    images: list[_Image]
+
+
+class _Categories(msgspec.Struct):
+    categories: list[_Category]
+
+
+_KINDS = {"instances": _Instances, "captions": _Captions, "image_info": _Images}
+
+
+class CocoSource(Source):
     """Images with captions and the categories of the objects in them.
 
     COCO has 80 categories with ids from 1 to 90; the labels are the *sorted* ids mapped to 0..79.
@@ -33,33 +81,31 @@ class CocoSource:
     """
 
     def __init__(self, root, strict=True):
+        super().__init__(root, strict=strict)
+        self.strict = strict
         if not os.path.isdir(root):
             raise DataError(
                 f"There is no folder {str(root)!r}. Fix: pass the folder that holds annotations/ "
                 "and the images, --data.root DIR."
             )
-        self.root, self.strict = str(root), strict
-        self.settings = {"strict": strict}
-        self._folder = _first_existing(
-            [os.path.join(self.root, *["annotations"] * depth) for depth in (2, 1)]
-        )
+        folders = [os.path.join(self.root, *["annotations"] * depth) for depth in (2, 1)]
+        self._folder = first_folder(*folders)
         if self._folder is None:
             raise DataError(
-                f"There is no folder {os.path.join(self.root, 'annotations')!r}. Fix: unpack the "
-                "annotations there, or pass another --data.root."
+                f"There is no folder {folders[1]!r}. Fix: unpack the annotations there, or pass "
+                "another --data.root."
             )
         self._year = {}
         for split in _SPLITS:
             for year in _YEARS:
-                if os.path.exists(self._file("instances", split, year)):
+                if any(os.path.exists(self._file(kind, split, year)) for kind in _KINDS):
                     self._year.setdefault(split, year)
-        if not self._year:
+        self.splits = tuple(self._year)
+        if not any(self._has("instances", split) for split in self.splits):
             raise DataError(
                 f"{self._folder!r} holds no instances_train2017.json (or 2014, or val). Fix: put "
                 "the COCO annotation files there."
             )
-        self.splits = tuple(self._year)
-        self._index = functools.cache(self._read_split)
 
     @functools.cached_property
     def label_names(self):
@@ -68,187 +114,123 @@ class CocoSource:
 
     @functools.cached_property
     def _categories(self):
-        categories = self._read("instances", self.splits[0], ("categories",))["categories"]
-        pairs = sorted((entry["id"], entry["name"]) for entry in categories)
+        split = next(split for split in self.splits if self._has("instances", split))
+        path = self._file("instances", split)
+        categories = read_json(path, _Categories).categories
+        pairs = sorted((category.id, category.name) for category in categories)
         if not pairs or len({number for number, _ in pairs}) < len(pairs):
-            path = self._file("instances", self.splits[0], self._year[self.splits[0]])
             raise DataError(
                 f"{path}: 'categories' is empty or repeats an id. Fix: repair the file."
             )
         return dict(pairs)
 
-    def examples(self, split):
-        """The index of a split, one example per image."""
-        return self._index(split)[0]
-
-    def report(self, split):
-        """What was found and what was left out."""
-        return self._index(split)[1]
-
-    def oracles(self, split):
-        """None: nobody knows the truth of a photo."""
-        return {}
-
     def _read_split(self, split):
-        if split not in self._year:
-            raise DataError(
-                f"{self._folder!r} has no split {split!r}. Fix: use one of "
-                f"{', '.join(self.splits)}, or add the annotation files."
-            )
-        instances = self._read("instances", split, ("images", "annotations", "categories"))
-        captions = self._read("captions", split, ("annotations",))
+        kinds = [kind for kind in _KINDS if self._has(kind, split)]
+        contents = {}
         report = Counter()
-        rows, file_names = self._read_images(instances, split)
-        labels = self._read_labels(instances, split, rows, report)
-        texts = self._read_captions(captions, split, rows, report)
-        # Counts of what was found come first, then what is odd.
-        counts = {
-            "images": len(rows),
-            "captions": sum(map(len, texts)),
-            "objects": report.pop("objects", 0),
-            "images without labels": int((labels.sum(1) == 0).sum()),
-            "images without captions": sum(not text for text in texts),
-            **report,
-        }
-        folder = self._find_images(split, file_names)
+        labels, texts = None, None
+        # One file at a time: the larger one is gone before the next is read.
+        for kind in kinds:
+            path = self._file(kind, split)
+            content = read_json(path, _KINDS[kind])
+            if not contents:
+                contents = self._read_images(content.images, path)
+            if kind == "instances":
+                labels = self._read_labels(content.annotations, split, contents, report)
+            elif kind == "captions":
+                texts = self._read_captions(content.annotations, split, contents, report)
+        if labels is None:
+            labels = np.zeros((len(contents), len(self._categories)), np.uint8)
+        folder = ImageFolder(self._find_folder(split))
+        counts = {"images": len(contents)}
+        if texts is not None:
+            counts["captions"] = sum(map(len, texts))
+        counts["objects"] = report.pop("objects", 0)
+        counts["images without labels"] = int((labels.sum(1) == 0).sum())
+        if texts is not None:
+            counts["images without captions"] = sum(not text for text in texts)
         examples = Examples(
-            ids=[f"{split}/{image_id}" for image_id in rows],
-            groups=np.fromiter(rows, np.int64, len(rows)),
-            images=[os.path.join(folder, name) for name in file_names],
+            ids=[f"{split}/{image_id}" for image_id in contents],
+            groups=np.fromiter(contents, np.int64, len(contents)),
+            images=[
+                folder.find(name, f"image id {image_id} in {self._file(kinds[0], split)}")
+                for image_id, (_, name) in contents.items()
+            ],
             captions=texts,
             labels=labels,
         )
-        return examples, counts
+        # What was found comes first, then what is odd.
+        return examples, {**counts, **report}
 
-    def _read_images(self, instances, split):
-        rows, file_names = {}, []
-        path = self._file("instances", split, self._year[split])
-        for entry in instances["images"]:
-            if entry["id"] in rows:
-                raise DataError(f"{path}: image id {entry['id']} appears twice. Fix: remove one.")
-            rows[entry["id"]] = len(rows)
-            file_names.append(entry["file_name"])
-        if not rows:
-            raise DataError(f"{path}: 'images' is empty. Fix: use a file that lists images.")
-        return rows, file_names
-
-    def _read_labels(self, instances, split, rows, report):
-        columns = {number: column for column, number in enumerate(self._categories)}
-        labels = np.zeros((len(rows), len(columns)), np.uint8)
-        for entry in instances["annotations"]:
-            report["objects"] += 1
-            row, column = rows.get(entry["image_id"]), columns.get(entry["category_id"])
-            if column is None:
-                self._reject(
-                    "instances",
-                    split,
-                    f"annotation {entry.get('id')} has the unknown category id {entry['category_id']}",
+    def _read_images(self, images, path):
+        """Returns `{image id: (row, file name)}`."""
+        contents = {}
+        for image in images:
+            if image.id in contents:
+                raise DataError(f"{path}: image id {image.id} appears twice. Fix: remove one.")
+            if not -_LARGEST_ID <= image.id <= _LARGEST_ID:
+                raise DataError(
+                    f"{path}: image id {image.id} needs more than 64 bits. Fix: renumber."
                 )
+            contents[image.id] = (len(contents), image.file_name)
+        if not contents:
+            raise DataError(f"{path}: 'images' is empty. Fix: use a file that lists images.")
+        return contents
+
+    def _read_labels(self, objects, split, contents, report):
+        columns = {number: column for column, number in enumerate(self._categories)}
+        labels = np.zeros((len(contents), len(columns)), np.uint8)
+        for item in objects:
+            report["objects"] += 1
+            image, column = contents.get(item.image_id), columns.get(item.category_id)
+            if column is None:
+                problem = f"annotation {item.id} has the unknown category id {item.category_id}"
+                self._reject("instances", split, problem)
                 report["annotations with an unknown category id, left out"] += 1
-            elif row is None:
+            elif image is None:
                 report["annotations without an image, left out"] += 1
             else:
-                labels[row, column] = 1
+                labels[image[0], column] = 1
+        unused = len(columns) - int((labels.sum(0) > 0).sum())
+        if unused:
+            report["categories without an example"] = unused
         return labels
 
-    def _read_captions(self, captions, split, rows, report):
-        texts = [[] for _ in rows]
-        for entry in captions["annotations"]:
-            row = rows.get(entry["image_id"])
-            text = " ".join(entry["caption"].split())
-            if row is None:
+    def _read_captions(self, captions, split, contents, report):
+        texts = [[] for _ in contents]
+        for item in captions:
+            image = contents.get(item.image_id)
+            text = " ".join(item.caption.split())
+            if image is None:
                 report["captions without an image, left out"] += 1
             elif not text:
-                self._reject(
-                    "captions", split, f"annotation {entry.get('id')} has an empty caption"
-                )
+                self._reject("captions", split, f"annotation {item.id} has an empty caption")
                 report["empty captions, left out"] += 1
             else:
-                texts[row].append(text)
+                texts[image[0]].append(text)
         return texts
 
     def _reject(self, kind, split, problem):
         if self.strict:
             raise DataError(
-                f"{self._file(kind, split, self._year[split])}: {problem}. Fix: repair the file, or "
-                "pass strict=False (--data.options strict=false) to leave such annotations out and "
-                "count them."
+                f"{self._file(kind, split)}: {problem}. Fix: repair the file, or pass strict=False "
+                "(--data.options strict=false) to leave such annotations out and count them."
             )
 
-    def _find_images(self, split, file_names):
+    def _find_folder(self, split):
         name = split + self._year[split]
-        candidates = [(self.root, name, name), (self.root, name), (self.root, "images", name)]
-        folder = _first_existing([os.path.join(*parts) for parts in candidates])
+        parts = [(self.root, name, name), (self.root, name), (self.root, "images", name)]
+        folder = first_folder(*[os.path.join(*part) for part in parts])
         if folder is None:
             raise DataError(
                 f"There is no image folder {os.path.join(self.root, name)!r}. Fix: unpack the "
                 f"images of {split!r} there."
             )
-        with os.scandir(folder) as entries:
-            sizes = {entry.name: entry.stat().st_size for entry in entries}
-        for problem, bad in (
-            ("do not exist", [n for n in file_names if n not in sizes]),
-            ("have zero bytes", [n for n in file_names if sizes.get(n) == 0]),
-        ):
-            if bad:
-                raise DataError(
-                    f"{len(bad)} of {len(file_names)} image files {problem}, the first is "
-                    f"{os.path.join(folder, bad[0])!r}. Fix: restore them, or take their entries "
-                    f"out of {self._file('instances', split, self._year[split])}."
-                )
         return folder
 
-    def _file(self, kind, split, year):
+    def _file(self, kind, split, year=None):
+        year = self._year[split] if year is None else year
         return os.path.join(self._folder, f"{kind}_{split}{year}.json")
 
-    def _read(self, kind, split, keys):
-        return read_annotations(self._file(kind, split, self._year[split]), keys)
-
-
-# What each entry of a section must have, so that a broken file fails here, by name.
-_REQUIRED = {
-    "images": {"id": int, "file_name": str},
-    "categories": {"id": int, "name": str},
-    "instances": {"image_id": int, "category_id": int},
-    "captions": {"image_id": int, "caption": str},
-}
-
-
-def read_annotations(path, sections):
-    """Reads a COCO annotation file and checks what will be used of it.
-
-    Args:
-        path: str. `.../instances_*.json` or `.../captions_*.json`.
-        sections: tuple of str. The lists to check.
-
-    Returns:
-        The decoded JSON object.
-
-    Raises:
-        DataError: naming the file, the entry and the key.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path!r}. Fix: put it there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path!r} is not JSON ({error}). Fix: download it again.") from None
-    kind = os.path.basename(path).split("_")[0]
-    for section in sections:
-        entries = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise DataError(f"{path!r} has no list {section!r}. Fix: use a COCO {kind} file.")
-        required = _REQUIRED[kind if section == "annotations" else section]
-        for position, entry in enumerate(entries):
-            for key, kind_of_value in required.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(key), kind_of_value):
-                    raise DataError(
-                        f"{path!r}: {section}[{position}] has no {key!r} of type "
-                        f"{kind_of_value.__name__}. Fix: repair the entry."
-                    )
-    return content
-
-
-def _first_existing(folders):
-    return next((folder for folder in folders if os.path.isdir(folder)), None)
+    def _has(self, kind, split):
+        return split in self._year and os.path.exists(self._file(kind, split))

@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 
 from data_prep.errors import DataError
-from data_prep.sources.coco import CocoSource, read_annotations
+from data_prep.sources.coco import CocoSource
+from data_prep.sources.files import read_json
+from data_prep.sources.source import Source
 
 DEFAULT_SETTINGS = {"generator_version": 1, "num_train": 6000, "num_val": 1000, "seed": 0}
 IMAGE_SIZE = 96
@@ -57,7 +59,7 @@ _OUTLINES = {
 }
 
 
-class ShapesSource:
+class ShapesSource(Source):
     """The synthetic data set, written to disk on first use and read back as COCO.
 
     Args:
@@ -69,7 +71,7 @@ class ShapesSource:
     """
 
     def __init__(self, root, num_train=None, num_val=None, seed=None):
-        self.root = str(root)
+        super().__init__(root)
         asked = {"num_train": num_train, "num_val": num_val, "seed": seed}
         asked = {name: value for name, value in asked.items() if value is not None}
         found = _read_settings(self.root)
@@ -81,13 +83,8 @@ class ShapesSource:
         self.label_names, self.splits = self._coco.label_names, self._coco.splits
         self._oracles = functools.cache(self._observe)
 
-    def examples(self, split):
-        """The index of a split, one example per scene."""
-        return self._coco.examples(split)
-
-    def report(self, split):
-        """What was found."""
-        return self._coco.report(split)
+    def _read_split(self, split):
+        return self._coco.examples(split), self._coco.report(split)
 
     def oracles(self, split):
         """The predictions of three observers, who know how scenes are made.
@@ -104,8 +101,8 @@ class ShapesSource:
         index = self.examples(split)
         rows = {int(group): row for row, group in enumerate(index.groups)}
         folder = os.path.join(self.root, "annotations")
-        instances = read_annotations(os.path.join(folder, f"instances_{split}.json"), ())
-        captions = read_annotations(os.path.join(folder, f"captions_{split}.json"), ())
+        instances = read_json(os.path.join(folder, f"instances_{split}.json"), dict)
+        captions = read_json(os.path.join(folder, f"captions_{split}.json"), dict)
         mentioned, captioned = set(), set()
         for caption in captions["annotations"]:  # the first caption of each scene
             if caption["image_id"] not in captioned:

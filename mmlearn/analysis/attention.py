@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_prep import images
+from data_prep.pipeline import build_dataset
 
 DIRECTION = "text_to_images"
 
@@ -87,15 +87,14 @@ def draw_attention(task, source, folder, split="val", count=6):
     Returns:
         A list of the paths.
     """
-    index = source.examples(split)
     paths = []
-    for row in [r for r, captions in enumerate(index.captions) if captions][:count]:
-        caption = index.captions[row][0]
-        with open(index.images[row], "rb") as file:
-            example = {"images": [file.read()], "text": [caption]}
-        if {"images", "text"} - set(task.backbone.modalities):
-            break
-        explanation = task.explain(example)
+    if {"images", "text"} - set(task.backbone.modalities):
+        return paths
+    dataset = build_dataset(source, split).enumerate()
+    dataset = dataset.filter(lambda row, example: example["text"] != "").take(count)
+    for row, example in dataset.as_numpy_iterator():
+        caption, image = example["text"].decode(), example["images"]
+        explanation = task.explain({"images": [image], "text": [caption]})
         if DIRECTION not in explanation.get("attention_scores", {}):
             break
         tokenizer = task.preprocessor.converters["text"].tokenizer
@@ -106,7 +105,6 @@ def draw_attention(task, source, folder, split="val", count=6):
         probabilities = explanation["classes"][0]
         best = np.argsort(-probabilities)[:4]
         title = ", ".join(f"{source.label_names[c]} {probabilities[c]:.2f}" for c in best)
-        image = images.decode(example["images"][0]).numpy()
         paths.append(os.path.join(folder, f"attention_{row:03d}.png"))
         plot_attention(image, maps, paths[-1], title=f"{caption}\n{title}")
     return paths

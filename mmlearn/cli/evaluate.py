@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import tyro
 from rich.console import Console
 
+from data_prep.options import Options
 from data_prep.quiet import quiet_start
 from mmlearn.cli.tables import metrics_table
-from mmlearn.experiments.config import DataConfig, Options, read_run
+from mmlearn.experiments.config import DataConfig, read_run
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ def _names(kind):
         return sorted(SOURCES)
     with quiet_start():
         from data_prep.augment import AUGMENTATIONS
+        from data_prep.mix import MIXES
         from mmlearn.encoders import ENCODERS
         from mmlearn.fusions import FUSIONS
     if kind == "encoders":
         return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
-    return sorted({"augmentations": AUGMENTATIONS, "fusions": FUSIONS}[kind])
+    return sorted({"augmentations": {**AUGMENTATIONS, **MIXES}, "fusions": FUSIONS}[kind])

@@ -27,11 +27,17 @@ class ImageConverter(keras.layers.Layer):
         self.built = True  # no weights
 
     def convert_example(self, value, modality):
-        """Resizes one image `(height, width, 3)`, so that it can be batched with others."""
-        return {
-            modality: images.resize(value, self.image_size),
-            f"{modality}_present": tf.constant(1),
-        }
+        """Resizes one image `(height, width, 3)`, so that it can be batched with others.
+
+        An image of no pixels is an absent one.
+        """
+        present = tf.size(value) > 0
+        resized = tf.cond(
+            present,
+            lambda: images.resize(value, self.image_size),
+            lambda: tf.zeros((self.image_size, self.image_size, 3)),
+        )
+        return {modality: resized, f"{modality}_present": tf.cast(present, tf.int32)}
 
     def convert(self, values, modality, batch_size=None):
         """Decodes and resizes a batch.

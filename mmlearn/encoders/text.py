@@ -7,6 +7,7 @@ import keras_hub
 import tensorflow as tf
 from keras import ops
 
+from data_prep import text
 from mmlearn.encoders.encoder import Encoder, first_line
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -35,17 +36,19 @@ class TextConverter(keras.layers.Layer):
         tokenizer: `keras_hub.models.BertTokenizer`. Its vocabulary is saved with presets, `.keras`
             files and SavedModels.
         sequence_length: int. Tokens per text, the two special ones included.
+        clean: bool. Whether texts from the web lose their addresses, tags and signs first, see
+            `data_prep.text.clean`; in training and serving alike.
         **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, tokenizer, sequence_length=32, **kwargs):
+    def __init__(self, tokenizer, sequence_length=32, clean=False, **kwargs):
         super().__init__(**kwargs)
         if sequence_length < 3:
             raise ValueError(
                 "`sequence_length` must be at least 3: two special tokens and one more. "
                 f"Received: sequence_length={sequence_length}."
             )
-        self.tokenizer, self.sequence_length = tokenizer, sequence_length
+        self.tokenizer, self.sequence_length, self.clean = tokenizer, sequence_length, clean
         self.built = True  # no weights
 
     def convert_example(self, value, modality):
@@ -65,6 +68,7 @@ class TextConverter(keras.layers.Layer):
         """
         if values is None:
             values = tf.fill([batch_size], "")
+        values = text.clean(values) if self.clean else values
         # A packer, not round-robin truncation, whose op TF Serving up to 2.19 cannot load.
         packer = keras_hub.layers.StartEndPacker(
             self.sequence_length,
@@ -88,6 +92,7 @@ class TextConverter(keras.layers.Layer):
             **super().get_config(),
             "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
             "sequence_length": self.sequence_length,
+            "clean": self.clean,
         }
 
     @classmethod

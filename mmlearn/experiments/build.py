@@ -2,9 +2,9 @@
 
 import os
 
-from data_prep import sources
+from data_prep import sources, splits
 from data_prep.names import call
-from data_prep.pipeline import build_dataset
+from data_prep.pipeline import build_dataset, count_examples
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
@@ -14,12 +14,20 @@ DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make 
 
 
 def build_source(config):
-    """Builds the source of a `DataConfig`."""
+    """Builds the source of a `DataConfig`, with the splits `train` and `val`."""
     cls = sources.get(config.source)
     root = config.root or DEFAULT_ROOTS.get(config.source)
     if root is None:
         raise ValueError(f"The source {config.source!r} needs a folder. Fix: pass --data.root DIR.")
-    return call(cls, {"root": root, **config.options}, f"source {config.source!r}")
+    source = call(cls, {"root": root, **config.options}, f"source {config.source!r}")
+    return splits.ready_for_training(
+        source,
+        val_fraction=config.val_fraction,
+        stratify=config.stratify,
+        num_folds=config.num_folds,
+        fold=config.fold,
+        seed=config.split_seed,
+    )
 
 
 def build_classifier(config, source, num_replicas=1):
@@ -29,7 +37,11 @@ def build_classifier(config, source, num_replicas=1):
         config: `ModelConfig`.
         source: a source; its labels name the classes, its captions train a missing vocabulary.
         num_replicas: int. With more than one, batch normalisation is synchronised.
+
+    Raises:
+        ValueError: when the data lack labels or a modality of the model.
     """
+    _check_data(config, source)
     built, converters = {}, {}
     for modality in config.modalities:
         if modality == "images":
@@ -49,7 +61,9 @@ def build_classifier(config, source, num_replicas=1):
                 vocabulary_size=tokenizer.vocabulary_size(),
                 weights=config.text.weights,
             )
-            converters[modality] = encoders.TextConverter(tokenizer, config.text.sequence_length)
+            converters[modality] = encoders.TextConverter(
+                tokenizer, config.text.sequence_length, config.text.clean
+            )
         else:
             raise ValueError(
                 f"Unknown modality {modality!r} in `model.modalities`. Known: images, text."
@@ -68,9 +82,28 @@ def build_classifier(config, source, num_replicas=1):
         num_classes=len(source.label_names),
         preprocessor=MultimodalPreprocessor(converters),
         label_names=source.label_names,
+        activation="softmax" if source.label_kind == "multi_class" else "sigmoid",
         hidden_dim=config.head_hidden_dim,
         dropout=config.dropout,
     )
+
+
+def _check_data(config, source):
+    if not len(source.label_names) or source.label_kind == "regression":
+        kind = "regression targets" if len(source.label_names) else "no labels"
+        raise ValueError(
+            f"The data in {source.root!r} have {kind}, and a classifier needs labels. Fix: another "
+            "source (python -m mmlearn list sources), or a column of labels, --data.options labels=NAME."
+        )
+    index = source.examples("train")
+    columns = {"images": index.images, "text": index.captions}
+    there = [modality for modality, column in columns.items() if column is not None]
+    for modality in config.modalities:
+        if modality in columns and modality not in there:
+            raise ValueError(
+                f"The data in {source.root!r} have no {modality}. Fix: --model.modalities "
+                f"{' '.join(there)}."
+            )
 
 
 def build_tokenizer(config, source):
@@ -92,17 +125,29 @@ def build_tokenizer(config, source):
 
 
 def build_datasets(experiment, source, preprocessor):
-    """Builds the training and validation datasets of an experiment."""
-    batch_size = experiment.training.batch_size
+    """Builds the training and validation datasets of an experiment.
+
+    Returns:
+        The two datasets, and the steps of an epoch if the first one is endless, else `None`.
+    """
+    data, batch_size = experiment.data, experiment.training.batch_size
     train = build_dataset(
         source,
         "train",
         preprocessor,
         batch_size,
         shuffle=True,
-        augmentations=experiment.data.augmentations,
+        augmentations=data.augmentations,
         # Replicas must get equal shares, or their gradients are weighted wrongly.
         drop_remainder=True,
         seed=experiment.training.seed,
+        class_weights=data.class_weights,
+        oversample=data.oversample,
+        cache=data.cache,
+        service=data.service,
+        repeat=data.service is not None,
     )
-    return train, build_dataset(source, "val", preprocessor, batch_size)
+    steps = None
+    if data.service is not None:
+        steps = count_examples(source, "train", data.oversample) // batch_size
+    return train, build_dataset(source, "val", preprocessor, batch_size, cache=data.cache), steps

@@ -8,43 +8,9 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Annotated, Any
 
-import tyro
-
+from data_prep.options import Options
 from mmlearn.training.phase import TrainingPhase
-
-
-def read_options(words):
-    """Reads `name=value` words into a dict; values may be numbers, `true`, `false` or strings.
-
-    Example:
-    >>> read_options(["num_layers=2", "combine=concat"])
-    {'num_layers': 2, 'combine': 'concat'}
-    """
-    options = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise ValueError(f"An option must read name=value. Received: {word!r}.")
-        try:
-            options[name] = json.loads(value)  # numbers, true, false
-        except json.JSONDecodeError:
-            options[name] = value
-    return options
-
-
-# Options of a named component: `--model.fusion.options num_layers=2 combine=concat`.
-Options = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[NAME=VALUE [NAME=VALUE ...]]",
-        instance_from_str=read_options,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [f"{k}={json.dumps(v)}" for k, v in value.items()],
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -54,11 +20,31 @@ class DataConfig:
     source: str = "shapes"
     """Name of the source: `python -m mmlearn list sources`."""
     root: str | None = None
-    """Folder of the data set. The synthetic one is written to `data/shapes` by default."""
-    augmentations: tuple[str, ...] = ()
-    """Of training examples, in this order: flip, crop, color."""
+    """Folder or file of the data set. The synthetic one is written to `data/shapes` by default."""
     options: Options = field(default_factory=dict)
     """Further options of the source, such as `num_train=500` or `strict=false`."""
+    augmentations: tuple[str, ...] = ()
+    """Of training examples, in this order: `python -m mmlearn list augmentations`."""
+    val_fraction: float | None = None
+    """Share kept for validation. By default the given splits, or 0.2 where the data has none."""
+    num_folds: int | None = None
+    """Cross-validation with that many folds, of which `fold` is the validation split."""
+    fold: int = 0
+    """From 0."""
+    stratify: bool = False
+    """Whether each part of such a division gets its share of every label."""
+    split_seed: int = 0
+    """Of such a division."""
+    class_weights: str | None = None
+    """`balanced`: examples of rare classes weigh more in the loss."""
+    oversample: float | None = None
+    """Classes with a smaller share of the examples than this are shown more often."""
+    max_unreadable: float = 0.1
+    """Share of images that may be unreadable; they are left out and listed in `run.json`."""
+    cache: bool = False
+    """Whether to read all image files into memory once, for slow disks."""
+    service: str | None = None
+    """Address of a tf.data service whose workers prepare the training data, grpc://HOST:PORT."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +71,8 @@ class TextConfig:
     """Tokens per text."""
     vocabulary: str | None = None
     """A vocabulary file, one token a line. By default that of the weights, or trained from the captions."""
+    clean: bool = False
+    """Whether texts from the web lose their addresses, tags and signs, also when served."""
     vocabulary_size: int = 8192
     """Most tokens of a vocabulary that is trained from the captions."""
 

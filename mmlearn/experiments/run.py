@@ -1,6 +1,6 @@
 """Runs an experiment: train, evaluate, save; and scores a saved model."""
 
-import hashlib
+import dataclasses
 import json
 import os
 import platform
@@ -16,7 +16,9 @@ import tensorflow as tf
 from rich.console import Console
 
 from data_prep.errors import DataError
-from data_prep.pipeline import build_dataset, find_unreadable
+from data_prep.fingerprint import fingerprint
+from data_prep.pipeline import build_dataset
+from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves
 from mmlearn.evaluation.evaluate import evaluate
@@ -28,6 +30,7 @@ from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.phases import run_phases
 
+SHOWN = 5  # images that are left out and named on the screen; all are in the record
 RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
 
 
@@ -37,7 +40,8 @@ class Fitted:
 
     Attributes:
         task: the trained task.
-        source: the source of its data.
+        source: the source of its data, without what cannot be read.
+        skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
         history: list of dicts, as `run_phases` returns.
         metrics: dict of row to metrics, as `evaluate` returns.
@@ -48,6 +52,7 @@ class Fitted:
 
     task: MultimodalClassifier
     source: object
+    skipped: list
     reports: dict
     history: list
     metrics: dict
@@ -93,6 +98,11 @@ def fit(experiment, console=None):
     clock = _Clock()
     training = experiment.training
     source = build_source(experiment.data)
+    source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
+    for item in skipped[:SHOWN]:
+        console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
+    if len(skipped) > SHOWN:
+        console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
@@ -115,9 +125,9 @@ def fit(experiment, console=None):
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
-    train_dataset, validation_dataset = build_datasets(experiment, source, task.preprocessor)
+    train_dataset, validation_dataset, steps = build_datasets(experiment, source, task.preprocessor)
     clock.lap("build")
-    prior = source.examples("train").labels.mean(axis=0)
+    prior = label_prior(source, "train")
     try:
         with strategy.scope(), progress_bar(console) as bar:
             history = run_phases(
@@ -125,14 +135,15 @@ def fit(experiment, console=None):
                 training.phases,
                 train_dataset,
                 validation_dataset,
+                steps_per_epoch=steps,
                 callbacks=[lambda phase: RichProgress(bar, phase)],
             )
         clock.lap("train")
         metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
-    except tf.errors.InvalidArgumentError as error:
-        raise _name_bad_images(source) or error from None
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
-    return Fitted(task, source, reports, history, metrics, predictions, prior, clock)
+    return Fitted(task, source, skipped, reports, history, metrics, predictions, prior, clock)
 
 
 def save(fitted, experiment, output):
@@ -166,9 +177,10 @@ def save(fitted, experiment, output):
             "history": fitted.history,
             "seconds": clock.seconds(),
             "data": {
-                "fingerprint": fingerprint(source),
+                "fingerprint": fingerprint(source, ("train", "val")),
                 "settings": source.settings,
                 "reports": fitted.reports,
+                "skipped": [dataclasses.asdict(item) for item in fitted.skipped],
                 "label_names": source.label_names,
                 "label_prior": fitted.prior.tolist(),
             },
@@ -197,7 +209,7 @@ def evaluate_model(model, data, split="val", batch_size=32):
         split, else that of the data's, else that of the split itself.
     """
     task = MultimodalClassifier.from_preset(find_preset(model))
-    source = build_source(data)
+    source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
     if list(source.label_names) != task.label_names:
         raise ValueError(
             f"The labels of the data ({len(source.label_names)}, the first "
@@ -209,11 +221,11 @@ def evaluate_model(model, data, split="val", batch_size=32):
         with open(record, encoding="utf-8") as file:
             prior = np.array(json.load(file)["data"]["label_prior"])
     else:
-        prior = source.examples("train" if "train" in source.splits else split).labels.mean(axis=0)
+        prior = label_prior(source, "train" if "train" in source.splits else split)
     dataset = build_dataset(source, split, task.preprocessor, batch_size)
     try:
         return evaluate(task, dataset, prior, source.oracles(split))[0]
-    except tf.errors.InvalidArgumentError as error:
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, (split,)) or error from None
 
 
@@ -265,26 +277,21 @@ def _replace(output, partial):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _name_bad_images(source, splits=("train", "val")):
+def _name_bad_images(source, splits):
+    """Names the files that went bad since they were screened."""
     for split in splits:
         bad = find_unreadable(source, split)
         if bad:
             return DataError(
-                f"{len(bad)} image file(s) of {split!r} cannot be decoded, the first is {bad[0]!r}. "
-                "Fix: restore them, or take their entries out of the annotations."
+                f"{len(bad)} image file(s) of {split!r} have become unreadable, the first: "
+                f"{bad[0].path!r} {bad[0].reason}. Fix: restore them and start again."
             )
     return None
 
 
-def fingerprint(source):
-    """Hashes what a model learns from: ids, captions, labels and image sizes of both splits."""
-    digest = hashlib.sha256()
-    for split in ("train", "val"):
-        index = source.examples(split)
-        sizes = [os.path.getsize(path) for path in index.images]
-        digest.update(json.dumps([index.ids, index.captions, sizes]).encode())
-        digest.update(index.labels.tobytes())
-    return digest.hexdigest()
+def label_prior(source, split):
+    """The share of the examples that have each label: float array `(num_classes,)`."""
+    return np.asarray(source.examples(split).labels.mean(axis=0)).ravel()
 
 
 def versions():

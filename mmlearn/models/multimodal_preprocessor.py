@@ -50,6 +50,14 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
         self.built = True  # no weights
         self._graph = tf.function(self._convert, reduce_retracing=True)
 
+    @property
+    def image_size(self):
+        """The side of the model's images in pixels; `None` without images.
+
+        A pipeline may decode photos at a fraction of their size that is still large enough for it.
+        """
+        return getattr(self.converters.get("images"), "image_size", None)
+
     def convert_example(self, example):
         """Does what must be done to single examples before they can be batched.
 
@@ -165,8 +173,8 @@ def _read_images(values):
                 repr(str(values[row])) if isinstance(values[row], (str, os.PathLike)) else "bytes"
             )
             raise ValueError(
-                f"images[{row}] ({what}) is no readable image. Fix: pass a whole JPEG, PNG, GIF or "
-                "BMP file, or an empty value if there is no image."
+                f"images[{row}] ({what}) is no readable image. Fix: pass a whole JPEG, PNG or BMP "
+                "file, or an empty value if there is no image."
             )
     return files
 

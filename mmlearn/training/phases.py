@@ -5,7 +5,7 @@ import keras
 from mmlearn.training.callbacks import StopOnNaN
 
 
-def run_phases(task, phases, train_dataset, validation_dataset, callbacks=()):
+def run_phases(task, phases, train_dataset, validation_dataset, steps_per_epoch=None, callbacks=()):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
     Each phase makes its parts trainable, compiles anew with AdamW under a cosine schedule with
@@ -15,8 +15,9 @@ def run_phases(task, phases, train_dataset, validation_dataset, callbacks=()):
     Args:
         task: a task.
         phases: iterable of `TrainingPhase`.
-        train_dataset: dataset of `(x, y, sample_weight)` of known length.
+        train_dataset: dataset of `(x, y, sample_weight)` of known length, or endless.
         validation_dataset: likewise.
+        steps_per_epoch: int. Needed when the training dataset is endless.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
 
     Returns:
@@ -34,7 +35,7 @@ def run_phases(task, phases, train_dataset, validation_dataset, callbacks=()):
     for phase in phases:
         if phase.epochs == 0:
             continue
-        steps = max(phase.epochs * len(train_dataset), 1)
+        steps = max(phase.epochs * (steps_per_epoch or len(train_dataset)), 1)
         warmup_steps = min(round(steps * phase.warmup_fraction), steps - 1)
         schedule = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup_steps else phase.learning_rate,
@@ -51,6 +52,7 @@ def run_phases(task, phases, train_dataset, validation_dataset, callbacks=()):
             train_dataset,
             validation_data=validation_dataset,
             epochs=phase.epochs,
+            steps_per_epoch=steps_per_epoch,
             verbose=0,
             callbacks=[StopOnNaN(phase), *(make(phase) for make in callbacks)],
         ).history

@@ -5,6 +5,20 @@ import tensorflow as tf
 from data_prep import augment
 
 HEADS, TAILS = (0, 1), (0, 4)  # seeds that draw 0.08 and 0.87
+CHANGED = {  # by which augmentation; the first is the modality it needs
+    "flip": ("images", "text"),
+    "flip_undirected": ("images",),
+    "crop": ("images",),
+    "color": ("images",),
+    "erase": ("images",),
+    "blur": ("images",),
+    "noise": ("images",),
+    "drop_words": ("text",),
+    "swap_words": ("text",),
+    "audio_noise": ("audio",),
+    "audio_shift": ("audio",),
+    "spec_augment": ("audio",),
+}
 
 
 def example_of(image, text="a dog"):
@@ -36,6 +50,34 @@ def rgb(grey):
 
 def noise(height=20, width=30):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def full_example():
+    """An example with all modalities, long enough that every augmentation has work to do."""
+    waveform = 0.3 * np.sin(np.arange(6000) / 5) + 0.01 * np.random.default_rng(1).normal(size=6000)
+    text = "two  dogs and a cat sit on a red sofa beside the old lamp in a bright room"
+    return {**example_of(noise(64, 81), text), "audio": tf.constant(waveform, tf.float32)}
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def rate_of(changed, probability):
+    """Asserts that the share of true values is within three standard deviations."""
+    sigma = np.sqrt(probability * (1 - probability) / len(changed))
+    assert abs(np.mean(changed) - probability) < 3 * sigma
+
+
+def images_of(function, image, count):
+    """The images for the seeds (0, 0), (0, 1), ..."""
+    example = example_of(image)
+    seeds = tf.data.Dataset.from_tensor_slices(tf.range(count))
+    return list(
+        seeds.map(lambda seed: function(example, tf.stack([0, seed]))["images"]).as_numpy_iterator()
+    )
 
 
 def test_flip_mirrors_the_image_and_swaps_left_and_right():
@@ -141,26 +183,225 @@ def test_color_of_strength_zero_changes_nothing():
     np.testing.assert_array_equal(after["images"], before["images"])
 
 
-@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
-def test_an_augmentation_follows_from_its_seed(name):
-    function, example = augment.get(name), example_of(noise(), "left")
-    outputs = [function(example, (3, seed))["images"].numpy() for seed in range(12)]
-    again = [function(example, (3, seed))["images"].numpy() for seed in range(12)]
-    for first, second in zip(outputs, again, strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert len({output.tobytes() for output in outputs}) > 1
+def test_flip_without_a_text_mirrors_the_image():
+    before = example_of(rgb([[1, 2, 3]]))
+    del before["text"]
+    after = apply(augment.flip, before, HEADS)
+    np.testing.assert_array_equal(after["images"], rgb([[3, 2, 1]]))
 
 
-@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
+@pytest.mark.parametrize("image", [None, np.zeros((0, 0, 3))])
+def test_flip_leaves_the_text_of_no_image_alone(image):
+    before = example_of(np.zeros((0, 0, 3)), "a dog left of a cat")
+    if image is None:
+        del before["images"]
+    assert apply(augment.flip, before, HEADS)["text"] == b"a dog left of a cat"
+
+
+UNDIRECTED = [
+    *(
+        b"",
+        b"a dog",
+        b"leftover pizza",
+        b"copyright",
+        b"bright",
+        b"aleft",
+        b"a clock",
+        b"otherwise",
+    ),
+    b"no UTF-8 \xff",
+]
+DIRECTED = [
+    *(b"left", b"Right", b"to the LEFT.", b"the leftmost", b"rightmost dog", b"a left-hand turn"),
+    *(b"left-handed", b"lefthanded", b"leftward", b"rightwards", b"righthand side", b"leftside"),
+    *(b"clockwise", b"Counterclockwise", b"anti-clockwise", b"anticlockwise", b"counter-clockwise"),
+    *(b"two\nlines, right", b"no UTF-8 \xff left"),
+]
+
+
+def test_flip_undirected_leaves_an_image_alone_whose_text_tells_a_direction():
+    def mirror(text):
+        return augment.flip_undirected({**example_of(rgb([[1, 2, 3]])), "text": text}, HEADS)
+
+    texts = tf.data.Dataset.from_tensor_slices([*UNDIRECTED, *DIRECTED])
+    after = list(texts.map(mirror).as_numpy_iterator())
+    assert [example["text"] for example in after] == [*UNDIRECTED, *DIRECTED]
+    is_mirrored = {e["text"]: e["images"][0, :, 0].tolist() == [3, 2, 1] for e in after}
+    assert [text for text, mirrored in is_mirrored.items() if mirrored] == UNDIRECTED
+    assert all(e["images"][0, :, 0].tolist() in ([1, 2, 3], [3, 2, 1]) for e in after)
+
+
+def test_flip_undirected_mirrors_half_of_the_images():
+    image = rgb([[1, 2]])
+    mirrored = images_of(augment.flip_undirected, image, 300)
+    rate_of([after[0, 0, 0] == 2 for after in mirrored], 0.5)
+
+
+def test_the_smallest_crop_is_a_named_constant():
+    image = noise(40, 40)
+    rows = [len(after) for after in images_of(augment.crop, image, 200)]
+    assert min(rows) in (round(40 * augment.SMALLEST_CROP), round(40 * augment.SMALLEST_CROP) + 1)
+    assert max(rows) == 40
+
+
+def test_erase_of_a_literal_image():
+    before = example_of(rgb(np.arange(0, 96, 2).reshape(6, 8)))
+    after = apply(augment.erase, before, HEADS)
+    expected = [
+        [0, 2, 4, 6, 8, 10, 12, 14],
+        [16, 18, 47, 47, 47, 26, 28, 30],
+        [32, 34, 47, 47, 47, 42, 44, 46],
+        [48, 50, 52, 54, 56, 58, 60, 62],
+        [64, 66, 68, 70, 72, 74, 76, 78],
+        [80, 82, 84, 86, 88, 90, 92, 94],
+    ]
+    np.testing.assert_array_equal(after["images"], rgb(expected))
+
+
+def test_erase_paints_a_box_of_the_right_size_in_the_mean_color():
+    image = noise(50, 80)
+    image[..., 2] = 7
+    image[image[..., 0] == 127] = 0  # then no pixel has the mean color but by erasing
+    mean = np.round(image.reshape(-1, 3).mean(0)).astype(np.uint8)
+    assert not (image == mean).all(-1).any()
+    areas, ratios, corners, is_erased = [], [], [], []
+    for after in images_of(augment.erase, image, 300):
+        changed = (after != image).any(-1)
+        is_erased.append(changed.any())
+        if not changed.any():
+            continue
+        (top, left), (bottom, right) = np.argwhere(changed).min(0), np.argwhere(changed).max(0)
+        assert changed[top : bottom + 1, left : right + 1].all()
+        assert (after[changed] == mean).all()
+        height, width = (bottom + 1 - top) / 50, (right + 1 - left) / 80
+        areas.append(height * width)
+        ratios.append(height / width)
+        corners.append((top == 0, left == 0, bottom == 49, right == 79))
+    rate_of(is_erased, 0.5)
+    # A box of 4 rows may be off by half a row, hence the slack.
+    assert 0.015 < min(areas) < 0.03
+    assert 0.19 < max(areas) < 0.22
+    assert 0.25 < min(ratios) < 0.4
+    assert 2.5 < max(ratios) < 3.7
+    assert abs(np.mean(areas) - 0.11) < 3 * 0.18 / np.sqrt(12 * len(areas))
+    assert abs(np.mean(np.log(ratios))) < 3 * np.log(11) / np.sqrt(12 * len(ratios))
+    assert np.any(corners, axis=0).all()
+
+
+def gaussian_blur(image, sigma):
+    """An oracle in numpy: full two-dimensional kernel, mirrored borders."""
+    offsets = np.arange(-6, 7)
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = np.outer(weights, weights) / weights.sum() ** 2
+    padded = np.pad(image.astype(float), ((6, 6), (6, 6), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (13, 13), axis=(0, 1))
+    return np.einsum("yxcij,ij->yxc", windows, kernel)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (1, 1), (1, 4), (2, 3), (7, 6)])
+def test_blur_is_a_gaussian_with_mirrored_borders(shape):
+    image = noise(*shape)
+    blurred = images_of(lambda e, s: augment.blur(e, s, probability=1.0), image, 10)
+    for seed, after in enumerate(blurred):
+        draw = tf.random.stateless_uniform((2,), (0, seed)).numpy()[1]
+        expected = gaussian_blur(image, 0.1 + 1.9 * draw)
+        np.testing.assert_allclose(after, expected, atol=0.501)  # rounded to whole numbers
+
+
+def test_blur_of_a_literal_image():
+    before = example_of(rgb([[0, 0, 0, 0], [0, 0, 180, 0], [0, 0, 0, 0], [0, 0, 0, 0]]))
+
+    def half(example, seed):
+        return augment.blur(example, seed, 1.0, smallest_sigma=0.5, largest_sigma=0.5)
+
+    after = apply(half, before, (0, 0))
+    # The weights are 0.7866, 0.1065 beside it and 0.0003 at a distance of two. The row above and
+    # the column to the right count twice, because their neighbour beyond the border is the same.
+    expected = [[0, 4, 30, 8], [0, 15, 111, 30], [0, 2, 15, 4], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(after["images"], rgb(expected))
+
+
+def test_blur_leaves_half_of_the_images_and_a_plain_one_alone():
+    image = noise()
+    rate_of(
+        [not np.array_equal(after, image) for after in images_of(augment.blur, image, 300)], 0.5
+    )
+    plain = np.full((5, 9, 3), 255, np.uint8)
+    for after in images_of(lambda e, s: augment.blur(e, s, probability=1.0), plain, 10):
+        np.testing.assert_array_equal(after, plain)
+
+
+def test_noise_has_mean_zero_and_a_random_strength():
+    image = np.full((40, 50, 3), 128, np.uint8)
+    added = [after - 128.0 for after in images_of(augment.noise, image, 100)]
+    deviations = np.std(added, axis=(1, 2, 3))
+    for values, sd in zip(added, deviations, strict=True):
+        assert abs(values.mean()) < 4 * max(sd, 0.01) / np.sqrt(values.size)
+    assert deviations.min() < 1
+    assert 12 < deviations.max() < 0.05 * 255 + 0.4
+    assert abs(deviations.mean() - 0.025 * 255) < 3 * 0.05 * 255 / np.sqrt(12 * 100)
+
+
+def test_noise_stays_in_range_and_differs_between_channels():
+    for value, sign in ((0, 1), (255, -1)):
+        for after in images_of(augment.noise, np.full((9, 9, 3), value), 5):
+            assert (sign * (after.astype(int) - value) >= 0).all()
+            assert abs(after.astype(int) - value).max() < 70
+            assert (after[..., 0] != after[..., 1]).any()
+
+
+def test_every_augmentation_is_in_the_tables():
+    assert CHANGED.keys() == augment.AUGMENTATIONS.keys()
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_augmentation_follows_from_its_seed_and_changes_nothing_else(name):
+    function, before = augment.get(name), full_example()
+    seeds = tf.constant([[seed, 7] for seed in range(8)])
+    dataset = tf.data.Dataset.from_tensor_slices(seeds)
+    outputs = list(dataset.map(lambda seed: function(before, seed)).as_numpy_iterator())
+    for seed, mapped in zip(seeds, outputs, strict=True):
+        eager = function(before, seed)
+        assert_equal({key: value.numpy() for key, value in eager.items()}, mapped)  # bit by bit
+    for key in before:
+        values = {str(np.asarray(output[key]).tolist()) for output in outputs}
+        if key == CHANGED[name][0]:
+            assert len(values) > 1
+        elif key not in CHANGED[name]:
+            assert values == {str(np.asarray(before[key]).tolist())}
+
+
+@pytest.mark.parametrize("name", CHANGED)
 def test_an_augmentation_keeps_keys_dtypes_and_ranks(name):
-    before = example_of(noise(), "left")
-    after = apply(augment.get(name), before, (0, 1))
-    assert {key: value.ndim for key, value in after.items() if key not in ("id", "text")} == {
-        "group": 0,
-        "images": 3,
-        "labels": 1,
-    }
+    before = full_example()
+    spec = {key: tf.TensorSpec([None] * value.ndim, value.dtype) for key, value in before.items()}
+    spec["images"] = tf.TensorSpec((None, None, 3), tf.uint8)
+    dataset = tf.data.Dataset.from_generator(lambda: iter([before]), output_signature=spec)
+    dataset = dataset.map(lambda example: augment.get(name)(example, HEADS))
+    assert dataset.element_spec == spec
+    (after,) = dataset.as_numpy_iterator()
     assert after["images"].dtype == np.uint8
+    assert after["images"].ndim == 3
+    assert after["audio"].shape == (6000,)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_missing_modality_leaves_the_example_as_it_is(name):
+    before = full_example()
+    del before[CHANGED[name][0]]
+    assert_equal(apply(augment.get(name), before, HEADS), before)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_absent_modality_stays_absent(name):
+    before = {**example_of(np.zeros((0, 0, 3)), ""), "audio": tf.zeros([0])}
+    assert_equal(apply(augment.get(name), before, HEADS), before)
+
+
+@pytest.mark.parametrize("name", [name for name, keys in CHANGED.items() if keys[0] == "images"])
+def test_an_image_of_one_pixel_is_no_problem(name):
+    after = images_of(augment.get(name), [[[10, 20, 30]]], 8)
+    assert {image.shape for image in after} == {(1, 1, 3)}
 
 
 def test_compose_gives_each_function_a_seed_of_its_own():
@@ -200,6 +441,8 @@ def test_compose_takes_names_and_functions_and_nothing():
 
 
 def test_an_unknown_name_gets_a_suggestion():
-    message = r"Unknown augmentation 'flipp'\. Did you mean 'flip'\? Known: color, crop, flip\."
+    message = (
+        r"Unknown augmentation 'flipp'\. Did you mean 'flip'\? Known: audio_noise, audio_shift,"
+    )
     with pytest.raises(ValueError, match=message):
         augment.compose(["flipp"])

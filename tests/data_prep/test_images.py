@@ -1,44 +1,19 @@
-import io
 import struct
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 
 from data_prep import images
-
-
-def smooth_picture(height=40, width=56):
-    """Smooth, so that JPEG decoders agree; different in every corner, so that turns show."""
-    y, x = np.mgrid[0:height, 0:width]
-    red, green = 255 * x / (width - 1), 255 * y / (height - 1)
-    blue = 120 + 100 * np.sin(x / 9 + y / 13)
-    return np.round(np.stack([red, green, blue], axis=-1)).astype(np.uint8)
-
-
-def encode(image, kind, **options):
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def jpeg_with_orientation(picture, orientation, endian):
-    exif = Image.Exif()
-    exif.endian = endian
-    exif[0x010F] = "a camera"  # so that the orientation is not the first entry
-    exif[0x0112] = orientation
-    return encode(picture, "JPEG", quality=95, exif=exif)
-
-
-def decoded_by_pillow(data):
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-
-
-def mean_difference(a, b):
-    assert a.shape == b.shape
-    return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
+from tests.pictures import (
+    decoded_by_pillow,
+    encode,
+    jpeg_with_orientation,
+    mean_difference,
+    smooth_picture,
+    top_down,
+)
 
 
 def picture_as(mode):
@@ -54,7 +29,6 @@ def test_lossless_files_are_decoded_as_pillow_does():
         "palette PNG": encode(picture_as("P"), "PNG"),
         "black and white PNG": encode(picture_as("1"), "PNG"),
         "RGB BMP": encode(picture_as("RGB"), "BMP"),
-        "GIF": encode(picture_as("P"), "GIF"),
     }
     for kind, data in files.items():
         decoded = images.decode(data)
@@ -82,12 +56,6 @@ def test_an_alpha_channel_is_dropped_not_blended():
     pixels = np.full((4, 4, 4), (200, 100, 50, 0), np.uint8)
     decoded = images.decode(encode(pixels, "PNG"))
     np.testing.assert_array_equal(decoded, pixels[..., :3])
-
-
-def test_only_the_first_frame_of_an_animation_is_decoded():
-    first, second = (Image.new("RGB", (6, 4), color) for color in ("red", "blue"))
-    data = encode(first, "GIF", save_all=True, append_images=[second])
-    np.testing.assert_array_equal(images.decode(data), np.full((4, 6, 3), (255, 0, 0)))
 
 
 def test_decode_raises_on_bytes_that_are_no_whole_image():
@@ -195,9 +163,133 @@ def test_resize_of_literal_images():
 def test_resize_does_not_cut_the_longer_side_off():
     image = np.zeros((4, 8, 3), np.uint8)
     image[:, 4:] = 200
-    resized = images.resize(image, 4)
-    np.testing.assert_array_equal(resized[:, :2], np.zeros((4, 2, 3)))
-    np.testing.assert_array_equal(resized[:, 2:], np.full((4, 2, 3), 200))
+    # A step of 2 pixels: the triangle is 4 wide, its weights are 1, 3, 3, 1 (in eighths).
+    row = np.repeat([[0.0], [25], [175], [200]], 3, axis=1)
+    np.testing.assert_allclose(images.resize(image, 4), [row] * 4, atol=1e-3)
+
+
+SIZES = [
+    (7, 13, 5),
+    (13, 7, 32),
+    (1, 9, 4),
+    (33, 31, 32),
+    (2, 3, 101),
+    (301, 3, 7),
+    (240, 321, 64),
+]
+
+
+def noise(height, width):
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width", "image_size"), SIZES)
+def test_resize_is_that_of_pillow(height, width, image_size):
+    image, shape = noise(height, width), (image_size, image_size)
+    resized = images.resize(image, image_size).numpy()
+    assert (resized.dtype, resized.shape) == (np.float32, (*shape, 3))
+    by_bytes = Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR)
+    assert np.abs(resized - np.asarray(by_bytes)).max() < 1
+    for channel in range(3):  # without rounding in between
+        grey = Image.fromarray(image[..., channel].astype(np.float32))
+        expected = np.asarray(grey.resize(shape, Image.Resampling.BILINEAR))
+        np.testing.assert_allclose(resized[..., channel], expected, atol=0.01)
+
+
+@pytest.mark.parametrize(("height", "width", "image_size"), SIZES)
+def test_a_batch_is_resized_like_its_images(height, width, image_size):
+    image = noise(height, width)
+    batch = images.resize(np.stack([image, image[::-1], image[:, ::-1]]), image_size)
+    assert batch.dtype == tf.float32
+    for got, alone in zip(batch, [image, image[::-1], image[:, ::-1]], strict=True):
+        np.testing.assert_allclose(got, images.resize(alone, image_size), atol=1e-3)
+
+
+def test_resize_of_images_of_unknown_size_in_a_dataset():
+    shapes = [(7, 13), (40, 2)]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: (noise(*shape) for shape in shapes),
+        output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+    ).map(lambda image: images.resize(image, 5))
+    assert dataset.element_spec == tf.TensorSpec((5, 5, 3), tf.float32)
+    for got, shape in zip(dataset, shapes, strict=True):
+        np.testing.assert_allclose(got, images.resize(noise(*shape), 5), atol=1e-3)
+
+
+def photo(height, width):
+    """Like a photo: smooth, with edges and some grain."""
+    picture = smooth_picture(height, width).astype(int)
+    picture[height // 4 : height // 2, width // 3 : width // 2] = (20, 30, 200)
+    grain = np.random.default_rng(0).normal(0, 6, picture.shape)
+    return np.clip(picture + grain, 0, 255).astype(np.uint8)
+
+
+def test_a_jpeg_is_decoded_at_an_eighth_where_that_is_enough():
+    data = encode(photo(800, 1000), "JPEG", quality=90)
+    assert images.decode(data, 100).shape == (100, 125, 3)
+    assert images.decode(data).shape == (800, 1000, 3)
+    assert images.decode(data, 800).shape == (800, 1000, 3)
+
+
+@pytest.mark.parametrize("image_size", [100, 200, 400])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_jpeg_that_is_decoded_smaller_looks_the_same(image_size, options):
+    data = encode(photo(800, 1000), "JPEG", quality=90, **options)
+    small, full = images.decode(data, image_size), images.decode(data)
+    assert small.shape == (image_size, image_size * 5 // 4, 3)
+    resized = images.resize(small, image_size)
+    assert mean_difference(resized, images.resize(full, image_size)) < 3
+    assert np.ptp(resized) > 200
+
+
+@pytest.mark.parametrize(
+    ("side", "decoded"),
+    [
+        *((1000, 125), (800, 100), (701, 88), (700, 88)),  # an eighth: 88 * 8 / 7 >= 100
+        *((699, 175), (400, 100), (350, 88)),  # a quarter
+        *((349, 175), (200, 100), (175, 88)),  # a half
+        *((174, 174), (100, 100), (30, 30)),
+    ],
+)
+def test_no_jpeg_is_enlarged_by_more_than_8_to_7(side, decoded):
+    data = encode(Image.new("L", (side, side + 40), 77), "JPEG")
+    image = images.decode(data, 100)
+    assert image.shape[1] == decoded
+    assert image.shape[0] > decoded
+    assert (image.numpy() == 77).all()
+
+
+def test_the_shorter_side_decides():
+    for width, height in ((1600, 100), (100, 1600)):
+        data = encode(Image.new("RGB", (width, height)), "JPEG")
+        assert images.decode(data, 100).shape == (height, width, 3)
+
+
+def test_only_jpegs_are_decoded_smaller():
+    picture = photo(80, 100)
+    for kind in ("PNG", "BMP"):
+        np.testing.assert_array_equal(images.decode(encode(picture, kind), 10), picture)
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_a_jpeg_that_is_decoded_smaller_is_upright_too(endian):
+    picture = smooth_picture(300, 400)
+    files = [jpeg_with_orientation(picture, o, endian) for o in range(1, 9)]
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(lambda data: images.decode(data, 50))
+    for orientation, (data, image) in enumerate(zip(files, dataset, strict=True), 1):
+        expected = Image.fromarray(decoded_by_pillow(data))
+        assert expected.size == ((400, 300) if orientation < 5 else (300, 400))
+        expected = np.asarray(expected.resize((expected.width // 4, expected.height // 4)))
+        assert mean_difference(image, expected) < 2, orientation
+        np.testing.assert_array_equal(images.decode(data, 50), image)
+
+
+def test_a_bmp_may_be_stored_from_its_first_row():
+    picture = noise(5, 7)  # 7: its rows are padded
+    data = encode(picture, "BMP")
+    assert top_down(data) != data
+    np.testing.assert_array_equal(images.decode(top_down(data)), picture)
+    np.testing.assert_array_equal(images.decode(data), picture)
 
 
 def corrupt(data, start):
@@ -249,4 +341,4 @@ def test_a_batch_of_no_rows_stays_empty():
 
 
 def test_the_status_numbers_are_those_that_the_signatures_promise():
-    assert (images.OK, images.ABSENT, images.UNREADABLE) == (0, 1, 2)
+    assert (images.OK, images.ABSENT, images.UNREADABLE, images.TOO_LARGE) == (0, 1, 2, 3)

@@ -1,4 +1,7 @@
+import os
 import re
+import shutil
+import sys
 
 import pytest
 
@@ -36,8 +39,11 @@ def test_shapes_writes_the_data_set_once(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["spec", "cocoo"], "Unknown source 'cocoo'. Did you mean 'coco'? Known: coco, shapes."),
-        (["spek", "coco"], "Unknown command 'spek'. Did you mean 'spec'? Known: shapes, spec."),
+        (
+            ["spec", "cocoo"],
+            "Unknown source 'cocoo'. Did you mean 'coco'? Known: captions_csv, coco,",
+        ),
+        (["spek", "coco"], "Unknown command 'spek'. Did you mean 'spec'? Known: doctor, shapes,"),
         (
             ["spec", "coco", "--root", "/nowhere/at/all"],
             "There is no folder '/nowhere/at/all'. Fix:",
@@ -58,7 +64,7 @@ def test_user_errors_exit_with_2_and_one_line(args, message, capsys):
 
 def test_an_unknown_split_exits_with_2(shapes_root, capsys):
     assert main(["spec", "coco", "--root", shapes_root, "--split", "test"]) == 2
-    assert re.search(r"no split 'test'\. Fix: use one of train, val", capsys.readouterr().err)
+    assert re.search(r"has no split 'test'\..* Known: train, val\.", capsys.readouterr().err)
 
 
 def test_an_unknown_flag_exits_with_2_and_a_suggestion(capsys):
@@ -76,11 +82,46 @@ def test_debug_raises_instead(tmp_path):
 @pytest.mark.parametrize("args", [[], ["--help"]])
 def test_help_lists_the_commands(args, capsys):
     assert main(args) == 0
-    assert "{shapes,spec}" in capsys.readouterr().out
+    assert "{spec,doctor,shards,shapes}" in capsys.readouterr().out
 
 
 def test_sources_are_found_by_name():
     for name in sources.SOURCES:
-        assert sources.get(name).__name__.lower() == f"{name}source"
+        assert sources.get(name).__name__.lower() == f"{name.replace('_', '')}source"
     with pytest.raises(ValueError, match=r"Unknown source 'shape'\. Did you mean 'shapes'"):
         sources.get("shape")
+
+
+def test_flags_in_messages_are_those_of_this_command(tmp_path, capsys):
+    assert main(["spec", "vqa_v2", "--root", str(tmp_path / "missing")]) == 2
+    error = capsys.readouterr().err
+    assert "--root DIR" in error
+    assert "--data." not in error
+
+
+def test_spec_of_a_table_with_options(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("title,kind,age\na dog,dog,3\na cat,cat,\n")
+    options = ["--options", "text=title", "labels=kind", "numeric=age"]
+    assert main(["spec", "table", "--root", str(tmp_path / "a.csv"), *options]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "labels float32 (2,) dog" in lines
+    assert "table.age float32 () 3.0" in lines
+
+
+def test_doctor_reports_writes_and_tells_by_its_exit_code(shapes_root, tmp_path, capsys):
+    root = shutil.copytree(shapes_root, tmp_path / "shapes")
+    arguments = ["doctor", "coco", "--root", str(root), "--output", str(tmp_path / "report")]
+    assert main(arguments) == 0
+    assert "Nothing would be lost" in capsys.readouterr().out
+    assert (tmp_path / "report" / "doctor.json").exists()
+    os.truncate(next((root / "train").iterdir()), 200)
+    assert main(arguments) == 1
+    assert "cannot be decoded" in " ".join(capsys.readouterr().out.split())
+
+
+def test_shards_without_beam_name_what_to_install(shapes_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "data_prep.shards", raising=False)
+    arguments = ["shards", "coco", "--root", shapes_root, "--output", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "Fix: pip install 'mmlearn-keras[shards]'" in capsys.readouterr().err

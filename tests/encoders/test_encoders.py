@@ -54,6 +54,7 @@ def test_features_keep_the_contract():
         encoders.ImageConverter(48, name="images_converter"),
         encoders.FeaturesConverter(3, 4),
         lambda: encoders.TextConverter(toys.tokenizer(), 8),
+        lambda: encoders.TextConverter(toys.tokenizer(), 8, clean=True),
     ],
 )
 def test_converters_round_trip(converter):
@@ -337,3 +338,12 @@ def test_a_trained_tokenizer_knows_its_own_words():
 def test_sequences_need_room_for_a_word():
     with pytest.raises(ValueError, match=r"`sequence_length` must be at least 3.*=2"):
         encoders.TextConverter(toys.tokenizer(), sequence_length=2)
+
+
+def test_a_converter_that_cleans_sees_the_words_alone():
+    texts = tf.constant(["a <b>dog</b> https://x.org/y", "#cat &amp; dog"])
+    clean = tf.constant(["a dog", "cat & dog"])
+    cleaning = encoders.TextConverter(toys.tokenizer(), 8, clean=True).convert(texts, "text")
+    plain = encoders.TextConverter(toys.tokenizer(), 8).convert(clean, "text")
+    for name, values in plain.items():
+        np.testing.assert_array_equal(cleaning[name], values)

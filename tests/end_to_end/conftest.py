@@ -1,6 +1,7 @@
 """The small main job that the end-to-end tests share."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -29,8 +30,12 @@ def mmlearn():
 
 @pytest.fixture(scope="session")
 def main_job(tmp_path_factory, mmlearn):
-    """Runs the experiment `shapes` on 64 scenes: the output folder, and the JSON line."""
+    """Runs the experiment `shapes` on 64 scenes, one damaged: the output folder, and the JSON line."""
+    from data_prep.sources.shapes import ShapesSource
+
     folder = tmp_path_factory.mktemp("main_job")
+    source = ShapesSource(folder / "data", num_train=64, num_val=24)
+    os.truncate(source.examples("train").images[2], 500)
     output = folder / "shapes"
     result = mmlearn(
         *("train", "shapes", *SMALL, "--data.root", folder / "data", "--output", output, "--json")

@@ -100,18 +100,29 @@ def test_failed_run_leaves_the_earlier_one_in_place(main_job, mmlearn):
     assert [p.name for p in output.parent.iterdir() if "partial" in p.name] == []
 
 
-def test_bad_image_is_named(tmp_path, mmlearn):
+def test_too_many_bad_images_are_named(tmp_path, mmlearn):
     from data_prep.sources.shapes import ShapesSource
 
     source = ShapesSource(str(tmp_path / "data"), num_train=16, num_val=4)
     bad = pathlib.Path(source.examples("train").images[5])
-    bad.write_bytes(b"this is no JPEG")
+    for path in source.examples("train").images[5:8]:
+        pathlib.Path(path).write_bytes(b"this is no JPEG")
     result = mmlearn(
         *("train", "shapes", *SMALL, "--data.root", tmp_path / "data"),
         *("--data.options", "num_train=16", "num_val=4", "--output", tmp_path / "out"),
         check=False,
     )
     assert result.returncode == 2
+    assert "3 of 16 images of 'train' cannot be read, more than 10%" in result.stderr
     assert str(bad) in result.stderr
     assert "Fix: restore" in result.stderr
     assert not os.path.exists(tmp_path / "out")
+
+
+def test_a_few_bad_images_are_left_out_and_listed(main_job):
+    output, _ = main_job
+    record = json.loads((output / "run.json").read_text())
+    (skipped,) = record["data"]["skipped"]
+    assert skipped["path"].endswith("000000000003.jpg")
+    assert (skipped["split"], skipped["reason"]) == ("train", "cannot be decoded")
+    assert record["data"]["reports"]["train"]["of the 64 examples of 'train'"] == 63

@@ -3,8 +3,9 @@ import json
 
 import pytest
 
+from data_prep.options import read_options
 from mmlearn import experiments
-from mmlearn.experiments.config import Experiment, from_dict, read_options, read_run, to_dict
+from mmlearn.experiments.config import Experiment, from_dict, read_run, to_dict
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)

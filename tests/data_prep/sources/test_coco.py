@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.errors import DataError
-from data_prep.sources.coco import CocoSource, read_annotations
+from data_prep.sources.coco import CocoSource
 
 # Category ids with gaps and out of order; image ids out of order; image 9 has nothing at all.
 INSTANCES = {
@@ -99,6 +99,13 @@ def test_the_report_counts_what_was_found(tmp_path):
     ]
 
 
+def test_images_are_not_opened_nor_looked_for(tmp_path):
+    root = write_coco(tmp_path)
+    os.remove(os.path.join(root, "train2017", "three.jpg"))
+    os.truncate(os.path.join(root, "train2017", "nine.jpg"), 0)
+    assert len(CocoSource(root).examples("train").images) == 3
+
+
 def test_a_split_is_read_once_and_only_when_asked_for(tmp_path):
     root = write_coco(tmp_path)
     write_coco(root, "val2017", {"categories": []})
@@ -183,6 +190,81 @@ def test_splits_of_different_years_and_the_newest_of_two(tmp_path):
     assert source.examples("val").ids[0] == "val/7"
 
 
+IMAGES = INSTANCES["images"]
+
+
+def test_a_split_without_captions_has_no_text(tmp_path):
+    root = write_coco(tmp_path)
+    os.remove(os.path.join(root, "annotations", "captions_train2017.json"))
+    source = CocoSource(root)
+    assert source.examples("train").captions is None
+    assert source.examples("train").labels.tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert list(source.report("train")) == ["images", "objects", "images without labels"]
+
+
+@pytest.mark.parametrize("kind", ["captions", "image_info"])
+def test_a_split_without_instances_has_no_labels(tmp_path, kind):
+    root = write_coco(tmp_path)
+    write_coco(root, "test2017", instances={}, captions={})
+    for name in ("instances", "captions"):
+        os.remove(os.path.join(root, "annotations", f"{name}_test2017.json"))
+    content = {**CAPTIONS, "images": IMAGES}
+    write_json(os.path.join(root, "annotations", f"{kind}_test2017.json"), content)
+    source = CocoSource(root)
+    assert source.splits == ("train", "test")
+    examples = source.examples("test")
+    assert examples.ids == ["test/7", "test/3", "test/9"]
+    assert (examples.labels.tolist(), examples.labels.dtype) == ([[0, 0, 0]] * 3, np.uint8)
+    assert examples.images[0] == os.path.join(root, "test2017", "seven.jpg")
+    if kind == "captions":
+        assert examples.captions == source.examples("train").captions
+        assert source.report("test") == {
+            "images": 3,
+            "captions": 3,
+            "objects": 0,
+            "images without labels": 3,
+            "images without captions": 1,
+        }
+    else:
+        assert examples.captions is None
+        assert source.report("test") == {"images": 3, "objects": 0, "images without labels": 3}
+
+
+def test_the_categories_may_be_those_of_another_split(tmp_path):
+    root = write_coco(tmp_path, captions={**CAPTIONS, "images": IMAGES})
+    write_coco(root, "val2017")
+    os.remove(os.path.join(root, "annotations", "instances_train2017.json"))
+    source = CocoSource(root)
+    assert source.label_names == ["person", "dog", "toothbrush"]
+    assert source.examples("train").labels.tolist() == [[0, 0, 0]] * 3
+    assert source.examples("val").labels.sum() == 3
+
+
+def test_the_second_test_set_is_of_2015(tmp_path):
+    root = write_coco(tmp_path)
+    write_json(os.path.join(root, "annotations", "image_info_test2015.json"), {"images": IMAGES})
+    os.mkdir(os.path.join(root, "test2015"))
+    source = CocoSource(root)
+    assert source.splits == ("train", "test")
+    assert source.examples("test").images[1] == os.path.join(root, "test2015", "three.jpg")
+
+
+def test_captions_alone_must_list_the_images(tmp_path):
+    root = write_coco(tmp_path, "val2017")
+    write_coco(root)
+    os.remove(os.path.join(root, "annotations", "instances_train2017.json"))
+    message = r"captions_train2017\.json: 'images' is empty\. Fix: use a file that lists images\."
+    with pytest.raises(DataError, match=message):
+        CocoSource(root).examples("train")
+
+
+def test_categories_without_an_example_are_counted(tmp_path):
+    instances = {**INSTANCES, "annotations": INSTANCES["annotations"][2:]}
+    report = CocoSource(write_coco(tmp_path, instances=instances)).report("train")
+    assert report["categories without an example"] == 1
+    assert report["objects"] == 2
+
+
 def test_a_root_may_be_a_path_object(tmp_path):
     write_coco(tmp_path)
     assert (
@@ -200,10 +282,6 @@ def remove(*parts):
             os.remove(path)
 
     return change
-
-
-def empty(*parts):
-    return lambda root: os.truncate(os.path.join(root, *parts), 0)
 
 
 def put(kind, content):
@@ -227,31 +305,32 @@ def put(kind, content):
             remove("annotations", "instances_train2017.json"),
             r"'{root}/annotations' holds no instances_train2017\.json .*Fix: put",
         ),
-        (
-            remove("annotations", "captions_train2017.json"),
-            r"There is no file '{root}/annotations/captions_train2017\.json'\. Fix: ",
-        ),
         (remove("train2017"), r"There is no image folder '{root}/train2017'\. Fix: unpack"),
-        (
-            remove("train2017", "three.jpg"),
-            r"1 of 3 image files do not exist, the first is '{root}/train2017/three\.jpg'\. Fix: ",
-        ),
-        (
-            empty("train2017", "nine.jpg"),
-            r"1 of 3 image files have zero bytes, the first is '{root}/train2017/nine\.jpg'\. Fix: ",
-        ),
         (put("instances", b"{"), r"'{root}.*/instances_train2017\.json' is not JSON .*Fix: "),
         (put("captions", b""), r"'{root}.*/captions_train2017\.json' is not JSON .*Fix: "),
-        (put("captions", b'"\xff"'), r"'{root}.*/captions_train2017\.json' is not JSON .*Fix: "),
-        (put("instances", []), r"instances_train2017\.json' has no list 'categories'\. Fix: "),
-        (put("captions", 5), r"captions_train2017\.json' has no list 'annotations'\. Fix: "),
+        (
+            put("captions", b'{"annotations": [{"image_id": 3, "caption": "\xff"}]}'),
+            r"'{root}.*/captions_train2017\.json' is not JSON .*Fix: ",
+        ),
+        (
+            put("instances", []),
+            r"instances_train2017\.json' is not in its format: Expected `object`, got `array`\. Fix: ",
+        ),
+        (
+            put("captions", 5),
+            r"captions_train2017\.json' is not in its format: Expected `object`, got `int`\. Fix: ",
+        ),
+        (
+            put("captions", {}),
+            r"captions_train2017\.json' .*: Object missing required field `annotations`\. Fix: ",
+        ),
         (
             put("instances", {**INSTANCES, "images": None}),
-            r"instances_train2017\.json' has no list 'images'\. Fix: use a COCO instances file",
+            r"instances_train2017\.json' .*: Expected `array`, got `null` - at `\$\.images`\. Fix: ",
         ),
         (
             put("instances", {**INSTANCES, "annotations": {}}),
-            r"instances_train2017\.json' has no list 'annotations'\. Fix: use a COCO instances file",
+            r"instances_train2017\.json' .*: Expected `array`, got `object` - at `\$\.annotations`\.",
         ),
         (
             put("instances", {**INSTANCES, "images": []}),
@@ -267,31 +346,50 @@ def put(kind, content):
         ),
         (
             put("instances", changed(INSTANCES, "images", 2, file_name=None)),
-            r"instances_train2017\.json': images\[2\] has no 'file_name' of type str\. Fix: ",
+            r": Object missing required field `file_name` - at `\$\.images\[2\]`\. Fix: repair",
         ),
         (
             put("instances", changed(INSTANCES, "images", 2, id="9")),
-            r"instances_train2017\.json': images\[2\] has no 'id' of type int\. Fix: ",
+            r": Expected `int`, got `str` - at `\$\.images\[2\]\.id`\. Fix: repair the entry",
+        ),
+        (
+            put("instances", changed(INSTANCES, "images", 2, id=9.5)),
+            r": Expected `int`, got `float` - at `\$\.images\[2\]\.id`\. Fix: repair the entry",
+        ),
+        (
+            put("instances", changed(INSTANCES, "images", 2, id=True)),
+            r": Expected `int`, got `bool` - at `\$\.images\[2\]\.id`\. Fix: repair the entry",
         ),
         (
             put("instances", changed(INSTANCES, "categories", 1, name=None)),
-            r"instances_train2017\.json': categories\[1\] has no 'name' of type str\. Fix: ",
+            r": Object missing required field `name` - at `\$\.categories\[1\]`\. Fix: ",
+        ),
+        (
+            put("instances", changed(INSTANCES, "annotations", 3, image_id="7")),
+            r": Expected `int`, got `str` - at `\$\.annotations\[3\]\.image_id`\. Fix: ",
         ),
         (
             put("instances", changed(INSTANCES, "annotations", 3, category_id=None)),
-            r"instances_train2017\.json': annotations\[3\] has no 'category_id' of type int\. Fix: ",
+            r": Object missing required field `category_id` - at `\$\.annotations\[3\]`\. Fix: ",
         ),
         (
             put("captions", changed(CAPTIONS, "annotations", 1, caption=None)),
-            r"captions_train2017\.json': annotations\[1\] has no 'caption' of type str\. Fix: ",
+            r": Object missing required field `caption` - at `\$\.annotations\[1\]`\. Fix: ",
         ),
         (
             put("captions", with_entries(CAPTIONS, "annotations", "text")),
-            r"captions_train2017\.json': annotations\[3\] has no 'image_id' of type int\. Fix: ",
+            r": Expected `object`, got `str` - at `\$\.annotations\[3\]`\. Fix: ",
         ),
         (
             put("instances", changed(INSTANCES, "images", 1, id=7)),
             r"instances_train2017\.json: image id 7 appears twice\. Fix: remove one",
+        ),
+        *(
+            (
+                put("instances", changed(INSTANCES, "images", 1, id=number)),
+                rf"instances_train2017\.json: image id {number} needs more than 64 bits\. Fix: ",
+            )
+            for number in (2**63, -(2**63) - 1, 2**64, 10**30)
         ),
     ],
 )
@@ -307,18 +405,9 @@ def test_damage_is_named_with_its_fix_in_one_line(tmp_path, damage, message):
 
 def test_an_unknown_split_lists_the_known_ones(tmp_path):
     root = write_coco(tmp_path)
-    with pytest.raises(
-        DataError, match=r"annotations' has no split 'val'\. Fix: use one of train,"
-    ):
+    message = rf"^'{re.escape(root)}' has no split 'val'\. Unknown split 'val'\. Known: train\.$"
+    with pytest.raises(DataError, match=message):
         CocoSource(root).report("val")
-
-
-def test_read_annotations_checks_only_the_sections_that_are_used(tmp_path):
-    path = str(tmp_path / "instances_x.json")
-    write_json(path, {"categories": [], "images": [{}]})
-    assert read_annotations(path, ("categories",)) == {"categories": [], "images": [{}]}
-    with pytest.raises(DataError, match=r"images\[0\] has no 'id'"):
-        read_annotations(path, ("categories", "images"))
 
 
 def test_the_real_subset(shared_data):
