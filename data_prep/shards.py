@@ -122,15 +122,14 @@ def write_shards(
 
     Raises:
         DataError: when the source has no images, the folder holds something else, another run is
-            writing to it, or more than a tenth of the images cannot be read.
-        OSError: when the disk is full or must not be written to; what was there before is kept.
+            writing to it, the disk is full or must not be written to, or more than a tenth of the
+            images cannot be read. What was there before is kept.
     """
     output = str(output).rstrip(os.sep)
     for name, value, largest in (("image_size", image_size, 4096), ("quality", quality, 100)):
         if not 1 <= value <= largest:
             raise ValueError(f"`{name}` must be in [1, {largest}]. Received: {name}={value}.")
     options = {"image_size": image_size, "quality": quality}
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     with _locked(output):
         clean, skipped = without_unreadable(source, source.splits)
         for split in clean.splits:
@@ -161,6 +160,11 @@ def write_shards(
         try:
             _build(clean, partial, manifest, num_shards, runner, runner_options)
             os.rename(partial, output)
+        except (OSError, RuntimeError, tf.errors.OpError) as error:  # Beam wraps some
+            raise DataError(
+                f"The shards could not be written to {output!r} ({str(error).strip()}). Fix: free "
+                "disk space or pass another --output; nothing of them is left there."
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return ShardsSource(output), True
@@ -211,9 +215,17 @@ def _existing(output, manifest):
 def _locked(output):
     """Keeps a second run out; the lock goes with the process, however it ends."""
     path = f"{output}.lock"
-    with open(path, "w") as file:
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise DataError(
+            f"{output!r} cannot be written ({error.strerror}). Fix: check the rights, or pass another "
+            "--output."
+        ) from None
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
                 f"Another run is writing to {output!r}. Fix: wait for it, or pass another --output."
@@ -223,3 +235,5 @@ def _locked(output):
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
+    finally:
+        os.close(descriptor)

@@ -185,14 +185,16 @@ def test_a_full_disk_or_a_read_only_folder_is_one_line_and_keeps_what_was_there(
     (tmp_path / "file").write_text("")
     arguments = ["shards", "shapes", "--root", shapes_root, "--output"]
     assert main([*arguments, str(tmp_path / "file" / "out")]) == 2
-    assert "Not a directory" in capsys.readouterr().err
+    assert "file/out' cannot be written (File exists). Fix: check the rights" in (
+        capsys.readouterr().err
+    )
     from data_prep import shards as module
 
     def fails(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_index", fails)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(DataError, match=r"could not be written to .*No space left on device"):
         write(shapes, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["file"]
 
