@@ -38,6 +38,8 @@ class Options:
     """Folder for the shards; kept between runs."""
     count: int = 200
     """Photos."""
+    image_size: int = 224
+    """Side of the images in the shards, by default that of `data_prep shards`."""
 
 
 def main():
@@ -47,8 +49,8 @@ def main():
     first = Selection(source, {SPLIT: (SPLIT, np.arange(options.count))})
     classifier = MultimodalClassifier.from_preset(os.path.join(options.model, "preset"))
     image_size = classifier.preprocessor.image_size
-    folder = os.path.join(options.work, f"skew-{image_size}")
-    shards, _ = write_shards(first, folder, image_size=image_size)
+    folder = os.path.join(options.work, f"skew-{options.image_size}")
+    shards, _ = write_shards(first, folder, image_size=options.image_size)
     dataset = build_dataset(shards, SPLIT, classifier.preprocessor, BATCH_SIZE, with_ids=True)
     names, pixels, prepared = [], [], {}
     for ids, (x, _, _) in dataset:
