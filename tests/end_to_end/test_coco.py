@@ -8,6 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from data_prep.sources.source import Examples
+from tests.examples_source import ExamplesSource
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -18,19 +21,20 @@ def test_full_size_model_trains_one_step_and_predicts():
     from mmlearn.experiments.build import build_classifier
     from mmlearn.experiments.config import ImagesConfig, TextConfig
 
-    class Labels:
-        label_names = [str(i) for i in range(80)]
-
-        def examples(self, split):
-            captions = [["a dog on a sofa", "two cats"]] * 4
-            return dataclasses.make_dataclass("Index", ["captions"])(captions)
-
+    index = Examples(
+        ids=list("abcd"),
+        groups=np.arange(4),
+        labels=np.zeros((4, 80), np.uint8),
+        images=[""] * 4,
+        captions=[["a dog on a sofa", "two cats"]] * 4,
+    )
+    source = ExamplesSource({"train": index}, label_names=[str(i) for i in range(80)])
     config = dataclasses.replace(
         experiments.get("coco").model,
         images=ImagesConfig(weights="none"),
         text=TextConfig(weights="none"),
     )
-    task = build_classifier(config, Labels())
+    task = build_classifier(config, source)
     vocabulary_size = task.preprocessor.converters["text"].tokenizer.vocabulary_size()
     assert vocabulary_size > len(SPECIAL_TOKENS)
     # With BERT's own vocabulary of 30,522 tokens: 137,030,002.
