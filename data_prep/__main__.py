@@ -28,7 +28,7 @@ class SourceOptions:
     """Which data."""
 
     source: tyro.conf.Positional[str]
-    """Format: captions_csv, coco, image_folder, karpathy, shapes, shards, table or vqa_v2."""
+    """Format, such as coco or table: `python -m mmlearn list sources` lists them."""
     root: str = os.path.join("data", "shapes")
     """Folder or file of the data set."""
     options: Options = field(default_factory=dict)

@@ -70,8 +70,7 @@ def _decode_jpeg(data, image_size, max_pixels):
     else:
         image = tf.io.decode_jpeg(data, channels=3)
     head = tf.strings.substr(data, 0, _EXIF_SEARCH_BYTES)
-    has_exif = tf.strings.regex_full_match(head, _EXIF)
-    image = tf.cond(has_exif, lambda: _turn_upright(image, head), lambda: image)
+    image = tf.cond(_has_exif(head), lambda: _turn_upright(image, head), lambda: image)
     image.set_shape((None, None, 3))
     return image
 
@@ -95,7 +94,7 @@ def _decode_other(data, max_pixels):
 
 @_as_call(tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.string))
 def _turn_upright(image, head):
-    return orient(image, exif_orientation(head))
+    return orient(image, _find_orientation(head))
 
 
 def _check_pixels(shape, max_pixels):
@@ -253,6 +252,17 @@ def exif_orientation(data):
         CIPA DC-008-2019 (Exif 2.32), sections 4.5.2, 4.6.2 and 4.6.4.
     """
     head = tf.strings.substr(data, 0, _EXIF_SEARCH_BYTES)
+    is_exif_jpeg = _is_jpeg(data) & _has_exif(head)
+    return tf.cond(is_exif_jpeg, lambda: _find_orientation(head), lambda: tf.constant(1))
+
+
+def _has_exif(head):
+    # The walk through the segments takes as long as decoding a photo; most have no EXIF data.
+    return tf.strings.regex_full_match(head, _EXIF)
+
+
+@_as_call(tf.TensorSpec((), tf.string))
+def _find_orientation(head):
     content = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.int32)
     length = tf.size(content)
     content = tf.concat([content, tf.zeros([16], tf.int32)], 0)

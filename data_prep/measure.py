@@ -16,8 +16,6 @@ THUMBNAIL_SIZE = 16  # pixels: 768 bytes per image are kept
 # JPEGs are decoded to no less than this. At 16 it would be 1.5 times as fast, but an eighth of a
 # small photo ends beside its last pixels, so that nine of ten copies at 0.7 times the size are missed.
 _DECODED_SIZE = 64
-_EXIF_SEARCH_BYTES = 65536
-_EXIF = r"\C*Exif\x00\x00\C*"  # \C is any byte, valid UTF-8 or not
 _BATCH_SIZE = 64  # images between two calls of `progress`
 
 
@@ -137,10 +135,7 @@ def _read(index, records, rows):
 def _measure(data):
     image = images.decode(data, _DECODED_SIZE)
     thumbnail = tf.image.resize(image[None], (THUMBNAIL_SIZE, THUMBNAIL_SIZE), method="area")[0]
-    head = tf.strings.substr(data, 0, _EXIF_SEARCH_BYTES)
-    # The search through the segments takes as long as decoding a small photo.
-    has_exif = tf.strings.regex_full_match(head, _EXIF)
-    orientation = tf.cond(has_exif, lambda: _orientation(head), lambda: 1)
+    orientation = images.exif_orientation(data)
     size = images.size(data)
     return (
         tf.where(orientation >= 5, size[::-1], size),  # 5 to 8 turn the image on its side
@@ -148,12 +143,3 @@ def _measure(data):
         tf.strings.to_hash_bucket_fast(data, 2**63 - 1),
         tf.cast(tf.round(thumbnail), tf.uint8),
     )
-
-
-@tf.function(
-    input_signature=[tf.TensorSpec((), tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},  # else its parts cost time when it is not taken
-)
-def _orientation(head):
-    return images.exif_orientation(head)

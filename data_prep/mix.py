@@ -86,8 +86,9 @@ def _draw(x, seed, alpha):
     """Returns a share `lambda` (float64), the partner of each row and a seed for more."""
     if set(x) != {"images", "images_present"}:
         raise ValueError(
-            "`x` must hold `images` and `images_present` alone: only images can be mixed. "
-            f"Received: {', '.join(sorted(x))}. Fix: train on images alone, or without mixing."
+            "`mixup` and `cutmix` are for images alone: half a caption has no meaning. `x` must hold "
+            f"`images` and `images_present` alone. Received: {', '.join(sorted(x))}. Fix: leave "
+            "them out of the augmentations, or train on images alone."
         )
     if not alpha > 0:
         raise ValueError(f"`alpha` must be positive. Received: alpha={alpha}.")

@@ -15,7 +15,7 @@ BURST = 16  # records from one file before the next one's turn
 BLOCK = 2048  # examples of a block; records are shuffled within one: about 80 MB
 
 
-def passes(one_pass, start, repeat, shuffle):
+def passes(one_pass, start, repeat, is_counted):
     """Joins passes over the data into a dataset.
 
     Args:
@@ -23,18 +23,17 @@ def passes(one_pass, start, repeat, shuffle):
         start: int. The first epoch.
         repeat: bool. Whether the epochs follow each other without end; then nothing is remembered
             outside of the dataset. Else each iteration over it is the next epoch.
-        shuffle: bool. If `False`, every epoch is the first.
+        is_counted: bool. If `False`, all passes are equal, and none need to be counted.
     """
-    if not shuffle:
-        epochs = tf.data.Dataset.from_tensors(tf.constant(start, tf.int64))
-        epochs = epochs.repeat() if repeat else epochs
-    elif repeat:
+    if repeat:
         epochs = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    else:
+    elif is_counted:
         count = itertools.count(start)
         epochs = tf.data.Dataset.from_generator(
             lambda: iter([next(count)]), output_signature=tf.TensorSpec((), tf.int64)
         )
+    else:
+        epochs = tf.data.Dataset.from_tensors(tf.constant(start, tf.int64))
     return epochs.flat_map(one_pass)
 
 

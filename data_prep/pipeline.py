@@ -66,7 +66,7 @@ def build_dataset(
         shard: `(index, count)`. Only each `count`-th example, from that index on: for several
             hosts. `batch_size` is then that of one host.
         service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
-            workers do the reading. A shuffled dataset must then be endless (`repeat`).
+            workers do the reading. A dataset whose passes differ must then be endless (`repeat`).
         parallel_calls: int. Examples that are prepared at a time; by default four per core, since
             those that are done wait in order. (TensorFlow's own choice starts at one, and was seen to
             stay there for seconds.)
@@ -112,15 +112,17 @@ def build_dataset(
     look_up = _columns(index, _example_weights(source, index, class_weights), shuffle)
 
     def one_pass(epoch):
+        # Without shuffling, all passes are the first; only where it begins may differ.
+        arguments = (rows, epoch if shuffle else tf.constant(0, tf.int64), seed, shuffle)
         if records is None:
-            dataset = order.index_order(rows, epoch, seed, shuffle)
+            dataset = order.index_order(*arguments)
         else:
-            dataset = order.record_order(records, rows, epoch, seed, shuffle)
+            dataset = order.record_order(records, *arguments)
         dataset = dataset.map(look_up).unbatch().shard(num_shards, shard_index).take(count)
         first = tf.where(epoch == start[0], start[1], 0)
         return dataset.skip(tf.cast(first, tf.int64) * batch_size) if start[1] else dataset
 
-    dataset = order.passes(one_pass, start[0], repeat, shuffle)
+    dataset = order.passes(one_pass, start[0], repeat, is_counted=shuffle or start[1] > 0)
     if not repeat and not start[1]:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
     decode = functools.partial(images.decode, image_size=getattr(preprocessor, "image_size", None))
@@ -146,7 +148,6 @@ def build_dataset(
         own = ("id", "group", "labels")
         x, y = preprocessor({k: v for k, v in batch.items() if k not in own}), batch["labels"]
         for number, mixed in enumerate(mixes):
-            _check_mixable(x)
             x, y = mixed(x, y, tf.random.fold_in(seeds[0], number + 1))
         return (batch["id"], (x, y, weights)) if with_ids else (x, y, weights)
 
@@ -187,18 +188,10 @@ def _check(batch_size, start, shard, service, shuffle, repeat):
         raise ValueError(
             f"`shard` must be (index, count) with an index below the count. Received: shard={shard}."
         )
-    if service is not None and shuffle and not repeat:
+    if service is not None and (shuffle or start[1]) and not repeat:
         raise ValueError(
             "A tf.data service starts every pass anew and would repeat the first one. Fix: "
             "`repeat=True` here and `steps_per_epoch` in `fit`."
-        )
-
-
-def _check_mixable(x):
-    if set(x) != {"images", "images_present"}:
-        raise ValueError(
-            "`mixup` and `cutmix` are for images alone: half a caption has no meaning. Received the "
-            f"model inputs {', '.join(sorted(x))}. Fix: leave them out of the augmentations."
         )
 
 
@@ -294,11 +287,7 @@ def _label_reader(labels):
     columns, values = tf.constant(labels.indices, tf.int64), tf.constant(labels.data, tf.float32)
 
     def read(rows):
-        first, counts = (
-            tf.gather(starts, rows),
-            tf.gather(starts, rows + 1) - tf.gather(starts, rows),
-        )
-        places = tf.ragged.range(first, first + counts)
+        places = tf.ragged.range(tf.gather(starts, rows), tf.gather(starts, rows + 1))
         where = tf.stack([places.value_rowids(), tf.gather(columns, places.flat_values)], axis=1)
         shape = (tf.size(rows, tf.int64), labels.shape[1])
         return tf.ensure_shape(

@@ -52,12 +52,9 @@ class Shards(tfds.core.BeamBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, description=description, features=features)
 
     def _split_generators(self, dl_manager):
-        return {split: self._examples(split) for split in self._source.splits}
+        return {split: self._generate_examples(split) for split in self._source.splits}
 
-    def _generate_examples(self, **kwargs):
-        raise NotImplementedError("`_split_generators` makes the collections itself.")
-
-    def _examples(self, split):
+    def _generate_examples(self, split):
         index = self._source.examples(split)
         rows = []
         for row, name in enumerate(index.ids):

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder, first_folder, read_json
+from data_prep.sources.files import ImageFolder, find_split_folder, first_folder, read_json
 from data_prep.sources.source import Examples, Source
 
 _YEARS = ("2017", "2014", "2015", "")  # 2015: the second test set
@@ -141,7 +141,7 @@ class CocoSource(Source):
                 texts = self._read_captions(content.annotations, split, contents, report)
         if labels is None:
             labels = np.zeros((len(contents), len(self._categories)), np.uint8)
-        folder = ImageFolder(self._find_folder(split))
+        folder = ImageFolder(find_split_folder(self.root, split + self._year[split], split))
         counts = {"images": len(contents)}
         if texts is not None:
             counts["captions"] = sum(map(len, texts))
@@ -216,17 +216,6 @@ class CocoSource(Source):
                 f"{self._file(kind, split)}: {problem}. Fix: repair the file, or pass strict=False "
                 "(--data.options strict=false) to leave such annotations out and count them."
             )
-
-    def _find_folder(self, split):
-        name = split + self._year[split]
-        parts = [(self.root, name, name), (self.root, name), (self.root, "images", name)]
-        folder = first_folder(*[os.path.join(*part) for part in parts])
-        if folder is None:
-            raise DataError(
-                f"There is no image folder {os.path.join(self.root, name)!r}. Fix: unpack the "
-                f"images of {split!r} there."
-            )
-        return folder
 
     def _file(self, kind, split, year=None):
         year = self._year[split] if year is None else year

@@ -75,6 +75,27 @@ def first_folder(*folders):
     return next((folder for folder in folders if os.path.isdir(folder)), None)
 
 
+def find_split_folder(root, name, split):
+    """Finds the image folder of a split of COCO, also one that was unpacked into itself.
+
+    Args:
+        root: str.
+        name: str, such as "train2014".
+        split: str. For the message.
+
+    Raises:
+        DataError: when there is none.
+    """
+    parts = [(root, name, name), (root, name), (root, "images", name)]
+    folder = first_folder(*[os.path.join(*part) for part in parts])
+    if folder is None:
+        raise DataError(
+            f"There is no image folder {os.path.join(root, name)!r}. Fix: unpack the images of "
+            f"{split!r} there."
+        )
+    return folder
+
+
 class ImageFolder:
     """Turns file names that a data set gives into paths inside its image folder.
 

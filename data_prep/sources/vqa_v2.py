@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder, first_folder, read_json
+from data_prep.sources.files import ImageFolder, find_split_folder, read_json
 from data_prep.sources.source import Examples, Source
 from data_prep.sources.vqa_answers import NUM_ANSWERS, normalize_answer, soft_targets
 
@@ -241,13 +241,7 @@ class VqaV2Source(Source):
 
     def _find_images(self, split, image_ids):
         name = split.removesuffix("-dev") + self._names[split][1]  # test-dev is a part of test
-        parts = [(self.root, name, name), (self.root, name), (self.root, "images", name)]
-        folder = first_folder(*[os.path.join(*part) for part in parts])
-        if folder is None:
-            raise DataError(
-                f"There is no image folder {os.path.join(self.root, name)!r}. Fix: unpack the "
-                f"images of {split!r} there."
-            )
+        folder = find_split_folder(self.root, name, split)
         prefix = f"COCO_{name}_"
         if not any(file.startswith(prefix) for file in _listing(folder)):
             prefix = ""

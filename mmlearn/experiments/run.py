@@ -97,6 +97,15 @@ def fit(experiment, console=None):
     console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
+    # Devices before the first op, which is in the screening of images: logical ones cannot be made afterwards.
+    strategy = make_strategy(training.strategy, training.num_replicas)
+    if training.batch_size % strategy.num_replicas_in_sync:
+        # Uneven shares weigh the replicas' gradients wrongly, without a word.
+        raise ValueError(
+            f"`batch_size` must be divisible by the {strategy.num_replicas_in_sync} replicas. "
+            f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
+            "--training.num-replicas."
+        )
     source = build_source(experiment.data)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
     for item in skipped[:SHOWN]:
@@ -108,15 +117,6 @@ def fit(experiment, console=None):
         found = ", ".join(f"{count} {what}" for what, count in report.items())
         console.print(f"[bold]{split}[/]: {found}")
     clock.lap("data")
-    # Devices before the first op: logical ones cannot be made afterwards.
-    strategy = make_strategy(training.strategy, training.num_replicas)
-    if training.batch_size % strategy.num_replicas_in_sync:
-        # Uneven shares weigh the replicas' gradients wrongly, without a word.
-        raise ValueError(
-            f"`batch_size` must be divisible by the {strategy.num_replicas_in_sync} replicas. "
-            f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
-            "--training.num-replicas."
-        )
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():

@@ -62,6 +62,16 @@ def test_an_endless_dataset_is_the_epochs_in_whole_batches_one_after_the_other(
     assert_same(list(later.take(6).as_numpy_iterator()), expected[6:])
 
 
+def test_a_later_start_of_an_unshuffled_dataset_holds_for_its_first_pass_alone(
+    shapes, preprocessor
+):
+    options = {"with_ids": True, "augmentations": ("color",)}
+    whole = list(build_dataset(shapes, "train", preprocessor, 5, **options).as_numpy_iterator())
+    rest = build_dataset(shapes, "train", preprocessor, 5, start=(2, 3), **options)
+    assert_same(list(rest.as_numpy_iterator()), whole[3:])
+    assert_same(list(rest.as_numpy_iterator()), whole)
+
+
 def test_the_order_does_not_depend_on_the_global_seed(shapes, preprocessor):
     tf.random.set_seed(1)
     first = batches(shapes, preprocessor)

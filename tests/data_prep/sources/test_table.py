@@ -30,18 +30,6 @@ ROLES = {
 }
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Writes a file and returns its path."""
-
-    def write(content, name="pets.csv"):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return write
-
-
 def write_parquet(frame):
     buffer = io.BytesIO()
     frame.to_parquet(buffer)

@@ -13,24 +13,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import DataError
 from data_prep.sources.table import TableSource
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a file and returns its path."""
-
-    def write(content, name="pets.csv"):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return write
-
-
-def write_parquet(frame):
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    return buffer.getvalue()
+from tests.data_prep.sources.test_table import write_parquet
 
 
 @pytest.mark.parametrize(
