@@ -136,8 +136,9 @@ def _size_of_other(data):
 def resize(image, image_size):
     """Resizes to a square without keeping the aspect ratio (nothing is cut off).
 
-    Bilinear where it enlarges; where it shrinks, the triangle widens with the step, as in Pillow, so
-    that no pixel is skipped.
+    Where a side shrinks, each pixel becomes the mean of the area it covers, so that none is skipped;
+    where a side grows, bilinear. (A widened triangle, as in Pillow, would take twice the time: its
+    loop is handed to other threads piece by piece.)
 
     Args:
         image: tensor `(..., height, width, 3)` in [0, 255], of rank 3 or 4.
@@ -146,43 +147,24 @@ def resize(image, image_size):
     Returns:
         float32 tensor `(..., image_size, image_size, 3)` in [0, 255].
     """
-    image = tf.cast(image, tf.float32)
-    size = tf.shape(image)[-3:-1]
-    shrinks = tf.reduce_any(size > image_size)
-    if image.shape.rank == 4:
-        image = tf.cond(
-            shrinks,
-            lambda: tf.image.resize(image, (image_size, image_size), antialias=True),
-            lambda: tf.image.resize(image, (image_size, image_size)),
-        )
-        return tf.ensure_shape(image, (None, image_size, image_size, 3))
+    image = tf.convert_to_tensor(image)
+    single = image.shape.rank == 3
+    image = image[None] if single else image
+    size, target = tf.shape(image)[-3:-1], (image_size, image_size)
+
+    def shrink(image):
+        return tf.image.resize(image, target, method="area")
+
+    def grow_and_shrink():  # the mean of areas would enlarge in steps
+        return shrink(tf.image.resize(image, tf.maximum(size, image_size)))
+
     image = tf.cond(
-        shrinks,
-        lambda: _shrink(image, image_size),
-        # The same sums where the triangle is not widened, in a fourth of the time.
-        lambda: tf.image.resize(image, (image_size, image_size)),
+        tf.reduce_any(size > image_size),
+        lambda: tf.cond(tf.reduce_any(size < image_size), grow_and_shrink, lambda: shrink(image)),
+        lambda: tf.image.resize(image, target),
     )
-    return tf.ensure_shape(image, (image_size, image_size, 3))
-
-
-def _shrink(image, image_size):
-    """Resizes side after side, with everything else in the innermost dimension.
-
-    The same sums as an antialiased `tf.image.resize` in less than half of the time, since its loop
-    over three channels is not vectorised.
-    """
-    for _ in range(2):
-        shape = tf.shape(image)
-        image = tf.raw_ops.ScaleAndTranslate(
-            images=tf.reshape(image, (1, shape[0], 1, shape[1] * 3)),
-            size=(image_size, 1),
-            scale=tf.stack([image_size / tf.cast(shape[0], tf.float32), 1.0]),
-            translation=(0.0, 0.0),
-            kernel_type="triangle",
-            antialias=True,
-        )
-        image = tf.transpose(tf.reshape(image, (image_size, shape[1], 3)), (1, 0, 2))
-    return image
+    image = tf.ensure_shape(image, (None, *target, 3))
+    return image[0] if single else image
 
 
 def decode_batch(data, image_size, max_pixels=MAX_PIXELS):

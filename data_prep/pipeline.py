@@ -13,6 +13,7 @@ from data_prep.errors import DataError
 from data_prep.splits import check_has_labels
 
 SHARE_OF_MEMORY = 0.5  # of what is free, for `cache`
+CALLS_PER_CORE = 4  # examples that are prepared at a time; those that are done wait in order
 
 
 def build_dataset(
@@ -67,9 +68,8 @@ def build_dataset(
             hosts. `batch_size` is then that of one host.
         service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
             workers do the reading. A dataset whose passes differ must then be endless (`repeat`).
-        parallel_calls: int. Examples that are prepared at a time; by default four per core, since
-            those that are done wait in order. (TensorFlow's own choice starts at one, and was seen to
-            stay there for seconds.)
+        parallel_calls: int. Examples that are prepared at a time; by default four per core.
+            (TensorFlow's own choice starts at one, and was seen to stay there for seconds.)
 
     Returns:
         A `tf.data.Dataset` of `(x, y, sample_weight)`: a dict of model inputs, float32 labels
@@ -91,6 +91,7 @@ def build_dataset(
     (['group', 'id', 'images', 'labels', 'text'], [96, 96, 3])
     """
     _check(batch_size, start, shard, service, shuffle, repeat)
+    parallel_calls = parallel_calls or CALLS_PER_CORE * os.cpu_count()
     index = source.examples(split)
     rows = _rows(source, index, oversample)
     whole_batches = drop_remainder or repeat

@@ -37,7 +37,7 @@ class Photos(Dataset):
         top = random.uniform(0, image.size[1] - height)
         size = (self.image_size, self.image_size)
         box = (left, top, left + width, top + height)
-        image = image.resize(size, Image.Resampling.BILINEAR, box=box)
+        image = image.resize(size, Image.Resampling.BOX, box=box)
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = torch.from_numpy(np.array(image)).float()

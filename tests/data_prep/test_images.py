@@ -1,5 +1,6 @@
 import struct
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -163,9 +164,11 @@ def test_resize_of_literal_images():
 def test_resize_does_not_cut_the_longer_side_off():
     image = np.zeros((4, 8, 3), np.uint8)
     image[:, 4:] = 200
-    # A step of 2 pixels: the triangle is 4 wide, its weights are 1, 3, 3, 1 (in eighths).
-    row = np.repeat([[0.0], [25], [175], [200]], 3, axis=1)
-    np.testing.assert_allclose(images.resize(image, 4), [row] * 4, atol=1e-3)
+    row = np.repeat([[0.0], [0], [200], [200]], 3, axis=1)
+    np.testing.assert_allclose(images.resize(image, 4), [row] * 4)
+    # A step of 4 / 3 pixels: the second pixel covers a third of 0, 0, 200 and 200 on either side.
+    row = np.repeat([[0.0], [100], [200]], 3, axis=1)
+    np.testing.assert_allclose(images.resize(image[:, 2:6], 3), [row] * 3, atol=1e-4)
 
 
 SIZES = [
@@ -184,16 +187,15 @@ def noise(height, width):
 
 
 @pytest.mark.parametrize(("height", "width", "image_size"), SIZES)
-def test_resize_is_that_of_pillow(height, width, image_size):
-    image, shape = noise(height, width), (image_size, image_size)
+def test_resize_is_that_of_opencv(height, width, image_size):
+    image = noise(height, width)
     resized = images.resize(image, image_size).numpy()
-    assert (resized.dtype, resized.shape) == (np.float32, (*shape, 3))
-    by_bytes = Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR)
-    assert np.abs(resized - np.asarray(by_bytes)).max() < 1
-    for channel in range(3):  # without rounding in between
-        grey = Image.fromarray(image[..., channel].astype(np.float32))
-        expected = np.asarray(grey.resize(shape, Image.Resampling.BILINEAR))
-        np.testing.assert_allclose(resized[..., channel], expected, atol=0.01)
+    assert (resized.dtype, resized.shape) == (np.float32, (image_size, image_size, 3))
+    grown = (max(width, image_size), max(height, image_size))
+    expected = cv2.resize(image.astype(np.float32), grown, interpolation=cv2.INTER_LINEAR)
+    square = (image_size, image_size)
+    expected = cv2.resize(expected, square, interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(resized, expected, atol=0.01)
 
 
 @pytest.mark.parametrize(("height", "width", "image_size"), SIZES)

@@ -55,7 +55,7 @@ CONTROL = """
 """
 DECODING = """
     BatchDatasetV2 ConcatenateDataset DatasetToSingleElement DecodeImage DecodeJpeg DecodeRaw
-    ExtractJpegShape IgnoreErrorsDataset MapDataset OptionsDataset ResizeBilinear ScaleAndTranslate
+    ExtractJpegShape IgnoreErrorsDataset MapDataset OptionsDataset ResizeArea ResizeBilinear
     StaticRegexFullMatch Substr TensorDataset TensorScatterUpdate TensorSliceDataset
 """
 TEXT = """
