@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from data_prep import images, order
 from data_prep.screening import decode_problem, file_problem
+from data_prep.threads import PARALLEL_CALLS, with_threads
 
 THUMBNAIL_SIZE = 16  # pixels: 768 bytes per image are kept
 # JPEGs are decoded to no less than this. At 16 it would be 1.5 times as fast, but an eighth of a
@@ -120,15 +121,15 @@ def _read(index, records, rows):
         dataset = tf.data.Dataset.from_tensor_slices(np.array(rows, np.int64))
         dataset = dataset.map(
             lambda row: (row, *_measure(tf.io.read_file(paths[row]))),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL_CALLS,
         )
     else:
         first = tf.constant(0, tf.int64)
         dataset = order.record_order(records, np.array(rows), first, seed=0, shuffle=False)
         dataset = dataset.unbatch().map(
-            lambda row, data, _: (row, *_measure(data)), num_parallel_calls=tf.data.AUTOTUNE
+            lambda row, data, _: (row, *_measure(data)), num_parallel_calls=PARALLEL_CALLS
         )
-    dataset = dataset.ignore_errors().batch(_BATCH_SIZE).prefetch(1)
+    dataset = with_threads(dataset.ignore_errors().batch(_BATCH_SIZE).prefetch(1))
     return dataset.as_numpy_iterator()
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 CYCLE_LENGTH = 8  # record files that are read in turn when shuffling
 BURST = 16  # records from one file before the next one's turn
-BLOCK = 2048  # examples of a block; records are shuffled within one: about 80 MB
+BLOCK = 1024  # examples of a block; records are shuffled within one: about 40 MB
 
 
 def passes(one_pass, start, repeat, is_counted):

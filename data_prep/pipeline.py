@@ -11,9 +11,10 @@ from scipy import sparse
 from data_prep import audio, augment, balance, features, images, mix, order
 from data_prep.errors import DataError
 from data_prep.splits import check_has_labels
+from data_prep.threads import PARALLEL_CALLS, with_threads
 
 SHARE_OF_MEMORY = 0.5  # of what is free, for `cache`
-CALLS_PER_CORE = 4  # examples that are prepared at a time; those that are done wait in order
+PREFETCH = 2  # batches (or single examples without a preprocessor) that wait to be used
 
 
 def build_dataset(
@@ -69,7 +70,6 @@ def build_dataset(
         service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
             workers do the reading. A dataset whose passes differ must then be endless (`repeat`).
         parallel_calls: int. Examples that are prepared at a time; by default four per core.
-            (TensorFlow's own choice starts at one, and was seen to stay there for seconds.)
 
     Returns:
         A `tf.data.Dataset` of `(x, y, sample_weight)`: a dict of model inputs, float32 labels
@@ -91,7 +91,7 @@ def build_dataset(
     (['group', 'id', 'images', 'labels', 'text'], [96, 96, 3])
     """
     _check(batch_size, start, shard, service, shuffle, repeat)
-    parallel_calls = parallel_calls or CALLS_PER_CORE * os.cpu_count()
+    parallel_calls = parallel_calls or PARALLEL_CALLS
     index = source.examples(split)
     rows = _rows(source, index, oversample)
     whole_batches = drop_remainder or repeat
@@ -143,7 +143,7 @@ def build_dataset(
     prepare = tf.autograph.experimental.do_not_convert(prepare)
     dataset = dataset.map(prepare, num_parallel_calls=parallel_calls)
     if preprocessor is None:
-        return dataset.prefetch(tf.data.AUTOTUNE)
+        return with_threads(dataset).prefetch(PREFETCH)
 
     def to_model_inputs(batch, weights, seeds):
         own = ("id", "group", "labels")
@@ -155,17 +155,13 @@ def build_dataset(
     to_model_inputs = tf.autograph.experimental.do_not_convert(to_model_inputs)
     dataset = dataset.batch(batch_size, drop_remainder=whole_batches)
     dataset = dataset.map(to_model_inputs, num_parallel_calls=parallel_calls)
-    # Several examples are prepared at a time; that each of their ops has threads of its own as well
-    # was measured to cost half of the speed on two cores.
-    options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = 1
-    dataset = dataset.with_options(options)
+    dataset = with_threads(dataset)
     if service is not None:
         policy = tf.data.experimental.service.ShardingPolicy.OFF
         dataset = dataset.apply(
             tf.data.experimental.service.distribute(processing_mode=policy, service=service)
         )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(PREFETCH)
 
 
 def count_examples(source, split, oversample=None):
@@ -221,7 +217,7 @@ def _read_into_memory(index, records, split):
         )
     if records is None:
         dataset = tf.data.Dataset.from_tensor_slices(np.array(index.images, object))
-        dataset = dataset.map(_read_file, num_parallel_calls=16)
+        dataset = dataset.map(_read_file, num_parallel_calls=PARALLEL_CALLS)
         return tf.constant(list(dataset.as_numpy_iterator()))
     found = [b""] * len(index)
     rows = np.arange(len(index))

@@ -14,6 +14,7 @@ import tensorflow as tf
 from data_prep import images
 from data_prep.errors import DataError
 from data_prep.splits import Selection
+from data_prep.threads import PARALLEL_CALLS, with_threads
 
 LARGEST_SHARE = 0.1  # of unreadable images that training goes on without
 
@@ -61,8 +62,8 @@ def find_unreadable(source, split, max_pixels=images.MAX_PIXELS):
             return tf.identity(row)
 
     dataset = tf.data.Dataset.from_tensor_slices(rows)
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.apply(tf.data.Dataset.ignore_errors)
+    dataset = dataset.map(read, num_parallel_calls=PARALLEL_CALLS)
+    dataset = with_threads(dataset.ignore_errors())
     good = set(dataset.as_numpy_iterator())
     for row in rows.tolist():
         if row not in good:
