@@ -63,7 +63,7 @@ class Shards(SourceOptions):
     """Folder that is made."""
     image_size: int = 224
     """Side of the images in pixels: the model's, or more, so that crops stay sharp."""
-    quality: int = 96
+    quality: int = 94
     """Of the JPEG, from 1 to 100."""
     num_shards: int = 16
     """Record files per split."""

@@ -128,7 +128,7 @@ def build_dataset(
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
     decode = functools.partial(images.decode, image_size=getattr(preprocessor, "image_size", None))
     if is_prepared:
-        decode = functools.partial(tf.io.decode_jpeg, channels=3)
+        decode = images.decode_jpeg
     read = _reader(index, files, records is not None, decode)
     spec = features.example_spec(index)
     apply = augment.compose(transforms)

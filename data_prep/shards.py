@@ -96,7 +96,7 @@ def write_shards(
     output,
     *,
     image_size=224,
-    quality=96,
+    quality=94,
     num_shards=16,
     runner="DirectRunner",
     runner_options=(),
