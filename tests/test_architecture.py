@@ -15,7 +15,7 @@ BELOW_3 = ("models", "encoders", "fusions", "layers", "losses", "metrics")
 # Package of mmlearn -> packages of mmlearn that it may import.
 ALLOWED = {
     "layers": ("layers",),
-    "losses": (),
+    "losses": ("losses",),
     "metrics": (),
     "encoders": ("encoders", "layers"),
     "fusions": ("fusions", "layers"),

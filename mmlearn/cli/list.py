@@ -1,4 +1,4 @@
-"""`python -m mmlearn list fusions | encoders | sources | experiments | augmentations`."""
+"""`python -m mmlearn list fusions | encoders | losses | sources | experiments | augmentations`."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from data_prep.quiet import quiet_start
 from data_prep.sources import SOURCES
 from mmlearn.experiments import EXPERIMENTS
 
-KINDS = ("augmentations", "encoders", "experiments", "fusions", "sources")
+KINDS = ("augmentations", "encoders", "experiments", "fusions", "losses", "sources")
 
 
 @dataclass(frozen=True)
 class List:
-    """Lists what can be named in a config: augmentations, encoders, experiments, fusions, sources."""
+    """Lists what can be named in a config: augmentations, encoders, losses and so on."""
 
     kind: tyro.conf.Positional[str]
 
@@ -35,6 +35,8 @@ def _names(kind):
         from data_prep.mix import MIXES
         from mmlearn.encoders import ENCODERS
         from mmlearn.fusions import FUSIONS
+        from mmlearn.losses.classification import LOSSES
     if kind == "encoders":
         return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
-    return sorted({"augmentations": {**AUGMENTATIONS, **MIXES}, "fusions": FUSIONS}[kind])
+    named = {"augmentations": {**AUGMENTATIONS, **MIXES}, "fusions": FUSIONS, "losses": LOSSES}
+    return sorted(named[kind])

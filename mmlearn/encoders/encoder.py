@@ -15,11 +15,20 @@ An **encoder** turns model inputs of one modality into features. It is a Keras l
 - `encoder(inputs)` takes that dict and returns features `(batch_size, length, dim)` and a bool
   mask `(batch_size, length)`.
 
+An encoder may also have `blocks`, its layers from the inputs up, which is what a training phase thaws
+from above and what learns at decaying rates.
+
 Your own encoder is any layer with these two methods, registered with
 `@keras.saving.register_keras_serializable()`; the repository needs no edit.
 """
 
+import re
+
 import keras
+
+# As the layers of keras.applications and KerasHub are called: conv2_block1_1_conv,
+# stack0_block1_0_bn, block2a_expand_conv, transformer_layer_3.
+_BLOCK = re.compile(r"(?:conv|stack|stage)\d+_block\d+|block\d+[a-z]?|transformer_layer_\d+")
 
 
 class Encoder(keras.layers.Layer):
@@ -37,6 +46,19 @@ class Encoder(keras.layers.Layer):
     def model_inputs(self, modality):
         """Returns `{name: keras.Input}` of the functional inputs of this encoder."""
         raise TypeError(f"{type(self).__name__} must define `model_inputs(modality)`.")
+
+    @property
+    def blocks(self):
+        """The layers with weights, from the inputs up: a list of lists, the first one the stem."""
+        blocks, current = [[]], None
+        for layer in self.model.layers:
+            match = _BLOCK.search(layer.name)
+            if match and match[0] != current:
+                current = match[0]
+                blocks.append([])
+            if layer.weights:
+                blocks[-1].append(layer)
+        return [block for block in blocks if block]
 
     def get_config(self):
         return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}

@@ -211,17 +211,19 @@ def resnet_tiny(image_size=96, weights="default"):
     if image_size < 16:
         raise ValueError(f"`resnet_tiny` needs images of 16 px or more. Received: {image_size}.")
 
-    def convolve(x, filters, strides=1, kernel_size=3):
-        x = layers.Conv2D(filters, kernel_size, strides, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization()(x)
+    def convolve(x, filters, name, strides=1, kernel_size=3):
+        options = {"padding": "same", "use_bias": False, "name": f"{name}_conv"}
+        x = layers.Conv2D(filters, kernel_size, strides, **options)(x)
+        return layers.BatchNormalization(name=f"{name}_bn")(x)
 
     inputs = keras.Input((image_size, image_size, 3))
     # Stride 4 at once: on a CPU, half of the time would go into the first, largest maps.
-    x = layers.ReLU()(convolve(inputs, 32, strides=4, kernel_size=7))
-    for filters in (64, 128):
-        shortcut = convolve(x, filters, strides=2, kernel_size=1)
-        x = layers.ReLU()(convolve(x, filters, strides=2))
-        x = layers.ReLU()(layers.Add()([convolve(x, filters), shortcut]))
+    x = layers.ReLU()(convolve(inputs, 32, "stem", strides=4, kernel_size=7))
+    for number, filters in enumerate((64, 128)):
+        block = f"stack{number}_block0"  # as KerasHub names them
+        shortcut = convolve(x, filters, f"{block}_0", strides=2, kernel_size=1)
+        x = layers.ReLU()(convolve(x, filters, f"{block}_1", strides=2))
+        x = layers.ReLU()(layers.Add()([convolve(x, filters, f"{block}_2"), shortcut]))
     model = keras.Model(inputs, x, name="resnet_tiny")
     if weights not in ("default", "none"):
         check_weights_file(weights)

@@ -8,6 +8,7 @@ from data_prep.pipeline import build_dataset, count_examples
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
+from mmlearn.training.data import TrainingData
 from mmlearn.training.distribution import synchronize_batch_norm
 
 DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
@@ -125,29 +126,32 @@ def build_tokenizer(config, source):
 
 
 def build_datasets(experiment, source, preprocessor):
-    """Builds the training and validation datasets of an experiment.
+    """Builds the training data and the validation dataset of an experiment.
 
     Returns:
-        The two datasets, and the steps of an epoch if the first one is endless, else `None`.
+        A `TrainingData` and a dataset.
     """
     data, batch_size = experiment.data, experiment.training.batch_size
-    train = build_dataset(
-        source,
-        "train",
-        preprocessor,
-        batch_size,
-        shuffle=True,
-        augmentations=data.augmentations,
-        # Replicas must get equal shares, or their gradients are weighted wrongly.
-        drop_remainder=True,
-        seed=experiment.training.seed,
-        class_weights=data.class_weights,
-        oversample=data.oversample,
-        cache=data.cache,
-        service=data.service,
-        repeat=data.service is not None,
-    )
-    steps = None
-    if data.service is not None:
-        steps = count_examples(source, "train", data.oversample) // batch_size
-    return train, build_dataset(source, "val", preprocessor, batch_size, cache=data.cache), steps
+
+    def build(start=(0, 0), with_ids=False):
+        return build_dataset(
+            source,
+            "train",
+            preprocessor,
+            batch_size,
+            shuffle=True,
+            augmentations=data.augmentations,
+            with_ids=with_ids,
+            seed=experiment.training.seed,
+            start=start,
+            repeat=True,
+            class_weights=data.class_weights,
+            oversample=data.oversample,
+            cache=data.cache,
+            service=data.service,
+        )
+
+    build()  # where the batch size or an augmentation is wrong, it is said before training begins
+    steps = count_examples(source, "train", data.oversample) // batch_size
+    validation = build_dataset(source, "val", preprocessor, batch_size, cache=data.cache)
+    return TrainingData(build, steps), validation

@@ -119,6 +119,12 @@ class TrainingConfig:
     """By default all GPUs, or one; on a CPU, that many logical devices."""
     seed: int = 0
     """Of weights, order, dropout and augmentation. The same seed gives the same result."""
+    checkpoint_minutes: float = 5.0
+    """Time between checkpoints within an epoch; there is one at the end of each as well."""
+    keep_checkpoints: int = 2
+    """How many are kept while the run goes on."""
+    restart: bool = False
+    """Whether to throw away what an interrupted run has left, instead of going on from there."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import RichProgress, progress_bar
+from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.phases import run_phases
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
+NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart")  # whatever their values
 RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
 
 
@@ -64,8 +66,9 @@ class Fitted:
 def run(experiment, console=None):
     """Trains, evaluates and saves as an experiment says.
 
-    The results are written beside the output folder and renamed at the end: an interrupted or
-    failed run leaves nothing behind, and the results of an earlier one in place.
+    The results are written beside the output folder and renamed at the end, so that those of an
+    earlier run stay until then. An interrupted run leaves its checkpoints in `OUTPUT.checkpoints`,
+    where the next call with the same experiment goes on; they are removed at the end.
 
     Args:
         experiment: `Experiment`.
@@ -81,15 +84,20 @@ def run(experiment, console=None):
     """
     output = experiment.output or os.path.join("saved_models", experiment.name)
     check_output(output)
-    return save(fit(experiment, console), experiment, output)
+    folder = f"{output.rstrip(os.sep)}.checkpoints"
+    record = save(fit(experiment, console, folder), experiment, output)
+    shutil.rmtree(folder)
+    return record
 
 
-def fit(experiment, console=None):
-    """Builds, trains and evaluates as an experiment says, and writes nothing but the data set.
+def fit(experiment, console=None, folder=None):
+    """Builds, trains and evaluates as an experiment says.
 
     Args:
         experiment: `Experiment`.
         console: `rich.console.Console` for progress, or `None` for silence.
+        folder: str. Where checkpoints are kept, and where training goes on if there are some; or
+            `None` for no checkpoints.
 
     Returns:
         A `Fitted`.
@@ -125,7 +133,8 @@ def fit(experiment, console=None):
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
-    train_dataset, validation_dataset, steps = build_datasets(experiment, source, task.preprocessor)
+    data, validation_dataset = build_datasets(experiment, source, task.preprocessor)
+    checkpoints = open_checkpoints(folder, experiment, source) if folder else None
     clock.lap("build")
     prior = label_prior(source, "train")
     try:
@@ -133,10 +142,11 @@ def fit(experiment, console=None):
             history = run_phases(
                 task,
                 training.phases,
-                train_dataset,
+                data,
                 validation_dataset,
-                steps_per_epoch=steps,
-                callbacks=[lambda phase: RichProgress(bar, phase)],
+                checkpoints,
+                checkpoint_seconds=60 * training.checkpoint_minutes,
+                callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
             )
         clock.lap("train")
         metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
@@ -144,6 +154,46 @@ def fit(experiment, console=None):
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
     return Fitted(task, source, skipped, reports, history, metrics, predictions, prior, clock)
+
+
+def open_checkpoints(folder, experiment, source):
+    """Opens the checkpoints of a run, new ones or those that an interrupted run has left.
+
+    Args:
+        folder: str.
+        experiment: `Experiment`.
+        source: its source.
+
+    Raises:
+        ValueError: when the checkpoints there are of another experiment or other data.
+    """
+    training = experiment.training
+    if training.restart:
+        shutil.rmtree(folder, ignore_errors=True)
+    config = to_dict(experiment)
+    for name in NOT_IN_RESULTS:
+        config["training"].pop(name)
+    config.pop("output")
+    begun = {"config": config, "data": fingerprint(source, ("train", "val"))}
+    path = os.path.join(folder, "begun.json")
+    checkpoints = Checkpoints(folder, training.keep_checkpoints)
+    if not os.path.exists(path):
+        with open(f"{path}.partial", "w", encoding="utf-8") as file:
+            json.dump(begun, file)
+        os.replace(f"{path}.partial", path)
+        return checkpoints
+    try:
+        with open(path, encoding="utf-8") as file:
+            there = json.load(file)
+    except ValueError:
+        there = None
+    if there != json.loads(json.dumps(begun)):
+        raise ValueError(
+            f"{folder!r} holds the checkpoints of an interrupted run of another experiment or on "
+            "other data. Fix: start that one again to finish it, or pass --training.restart to throw "
+            "it away, or another --output."
+        )
+    return checkpoints
 
 
 def save(fitted, experiment, output):

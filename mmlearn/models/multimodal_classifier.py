@@ -5,6 +5,7 @@ from keras import layers
 
 from data_prep.names import find
 from mmlearn.layers.masked_mean import masked_mean
+from mmlearn.losses import classification
 from mmlearn.losses.consistency import ConsistencyLoss, consistency
 from mmlearn.metrics.mean_average_precision import MeanAveragePrecision
 from mmlearn.models.task import MultimodalTask
@@ -137,28 +138,39 @@ class MultimodalClassifier(MultimodalTask):
         loss_weights="auto",
         metrics="auto",
         jit_compile=False,
+        micro_batches=1,
         **kwargs,
     ):
         """Compiles with defaults: AdamW at 1e-4, cross-entropies, lambdas, and mAP as the metric.
 
         Args:
             optimizer: as in Keras, or `"auto"`.
-            loss: dict of output name to loss, or `"auto"`.
+            loss: dict of output name to loss; or one `keras.losses.Loss` of all class outputs (see
+                `mmlearn.losses.classification`); or `"auto"`, cross-entropy.
             loss_weights: dict of output name to float, where `"auxiliary"` stands for the heads of
-                all modalities; or `"auto"`. With automatic losses, an output without a weight has
-                no loss and is not computed.
+                all modalities; or `"auto"`. Without a dict of losses, an output without a weight
+                has no loss and is not computed.
             metrics: dict of output name to metrics, or `"auto"`: mAP of the outputs with a loss,
                 weighted as the loss is, so that an absent modality does not count.
             jit_compile: bool. XLA was measured slower than the graph, and it fails under
                 `MirroredStrategy`.
+            micro_batches: int. Into how many parts a training batch is divided, one after the
+                other, to save memory; the update is that of the whole batch, except that batch
+                normalisation sees the parts. TensorFlow only.
             **kwargs: of `keras.Model.compile`.
         """
+        if micro_batches < 1:
+            raise ValueError(f"`micro_batches` must be positive. Received: {micro_batches}.")
+        self.micro_batches = micro_batches
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=1e-2)
         loss_weights = self._expand(LOSS_WEIGHTS if loss_weights == "auto" else loss_weights)
         if loss == "auto":
+            loss = classification.get("cross_entropy", self.activation)
+        if isinstance(loss, keras.losses.Loss):
             names = self.output if loss_weights is None else loss_weights
-            loss = {name: self._default_loss(name) for name in names}
+            of_classes, apart = loss, ConsistencyLoss()
+            loss = {name: apart if name == "consistency" else of_classes for name in names}
         if metrics == "auto":
             names = [name for name in loss if name != "consistency"]
             metrics = None
@@ -187,12 +199,6 @@ class MultimodalClassifier(MultimodalTask):
             for name in self.output
         }
         return {name: weight for name, weight in weights.items() if weight}
-
-    def _default_loss(self, output):
-        if output == "consistency":
-            return ConsistencyLoss()
-        kind = "binary" if self.activation == "sigmoid" else "categorical"
-        return keras.losses.get(f"{kind}_crossentropy")
 
     def targets(self, y):
         """Returns the target of each output: the labels; consistency needs none."""

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.names import find
-from mmlearn.models import signatures
+from mmlearn.models import signatures, steps
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor
 
@@ -22,6 +22,7 @@ class MultimodalTask(keras_hub.models.Task):
     backbone_cls = MultimodalBackbone
     preprocessor_cls = MultimodalPreprocessor
     main_output = "classes"
+    micro_batches = 1
     _run_explainer = None
 
     # --- Parts -------------------------------------------------------------------------------
@@ -46,14 +47,15 @@ class MultimodalTask(keras_hub.models.Task):
         """Whether an output (or head) sees one modality alone, such as `images_classes`."""
         return output.removesuffix(f"_{self.main_output}") in self.backbone.modalities
 
-    def set_trainable(self, names):
+    def set_trainable(self, names, blocks=0):
         """Makes exactly these parts trainable. Compile again afterwards.
 
         Args:
             names: iterable of part names, see `parts`; `"encoders"` and `"all"` stand for several.
+            blocks: int. The top blocks of the other encoders that are trainable as well.
 
         Raises:
-            ValueError: when a name is unknown.
+            ValueError: when a name is unknown, or an encoder has not that many blocks.
         """
         parts = self.parts
         groups = {"all": list(parts), "encoders": [n for n in parts if n.endswith("_encoder")]}
@@ -64,6 +66,9 @@ class MultimodalTask(keras_hub.models.Task):
         for name, part_layers in parts.items():
             for layer in part_layers:
                 layer.trainable = name in chosen
+        for modality, encoder in self.backbone.encoders.items():
+            if blocks and f"{modality}_encoder" not in chosen:
+                _thaw(modality, encoder, blocks)
 
     # --- Raw data ----------------------------------------------------------------------------
 
@@ -162,6 +167,18 @@ class MultimodalTask(keras_hub.models.Task):
             shuffle=False,
             **kwargs,
         )
+
+    def train_step(self, *args):
+        """One step of `fit`; with TensorFlow, several replicas do what one device would."""
+        if keras.config.backend() == "tensorflow":
+            return steps.train_step(self, *args)
+        return super().train_step(*args)
+
+    def test_step(self, *args):
+        """One step of `evaluate`, likewise."""
+        if keras.config.backend() == "tensorflow":
+            return steps.test_step(self, *args)
+        return super().test_step(*args)
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
         """Computes loss and metrics on raw examples, model inputs or a dataset."""
@@ -271,6 +288,19 @@ class MultimodalTask(keras_hub.models.Task):
         """
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
+
+
+def _thaw(modality, encoder, count):
+    blocks = getattr(encoder, "blocks", [])
+    if count > len(blocks):
+        raise ValueError(
+            f"The {modality} encoder has {len(blocks)} blocks, and the top {count} were to be trained. "
+            "Fix: a smaller `trainable_blocks`."
+        )
+    encoder.trainable = True
+    for block in blocks[: len(blocks) - count]:
+        for layer in block:
+            layer.trainable = False
 
 
 def _split(x, y, sample_weight, fraction):

@@ -1,9 +1,12 @@
-"""Callbacks: stop on NaN, progress with rich."""
+"""Callbacks: stop on NaN, the best epoch, averages, progress with rich."""
 
 import math
 
 import keras
+import numpy as np
 from rich import progress
+
+from mmlearn.training.optimizers import unwrap
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -11,23 +14,116 @@ class StopOnNaN(keras.callbacks.Callback):
 
     Args:
         phase: the `TrainingPhase`, for the message.
+        find_bad: function `(epoch, step) -> list of ids` of the examples of that batch that hold a
+            NaN or an infinity, or `None`.
     """
 
-    def __init__(self, phase):
+    def __init__(self, phase, find_bad=None):
         super().__init__()
         self.phase = phase
+        self.find_bad = find_bad
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
+        if math.isfinite(loss):
+            return
+        bad = self.find_bad(self.epoch, batch) if self.find_bad else []
+        where = f"in phase {self.phase.name!r}, epoch {self.epoch + 1}, step {batch + 1}"
+        if bad:
             raise FloatingPointError(
-                f"The loss became {float(loss)} in phase {self.phase.name!r}, epoch "
-                f"{self.epoch + 1}, step {batch + 1}. Fix: a lower learning rate "
-                f"(now {self.phase.learning_rate}), or look for broken labels."
+                f"The loss became {float(loss)} {where}: a NaN or an infinity is in the image, the "
+                f"labels or the weight of {', '.join(map(repr, bad[:5]))}. Fix: repair or remove "
+                f"{'it' if len(bad) == 1 else 'them'}."
             )
+        raise FloatingPointError(
+            f"The loss became {float(loss)} {where}. Fix: a lower learning rate "
+            f"(now {self.phase.learning_rate}), or look for broken labels."
+        )
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Remembers the best epoch of a phase, and ends the phase when no better one comes.
+
+    Unlike `keras.callbacks.EarlyStopping` its memory can be saved and given back.
+
+    Args:
+        phase: the `TrainingPhase`.
+    """
+
+    def __init__(self, phase):
+        super().__init__()
+        self.phase = phase
+        self.epoch = None
+        self.value = None
+        self.weights = None  # of the best epoch, if they are to be restored
+        self._validated = None
+
+    def on_test_end(self, logs=None):
+        # With moving averages, these are in place during validation alone.
+        if self.phase.restore_best:
+            self._validated = self.model.get_weights()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not (self.phase.restore_best or self.phase.patience):
+            return
+        name = self.phase.monitor
+        if name not in logs:
+            raise ValueError(
+                f"Unknown `monitor` {name!r} of phase {self.phase.name!r}. "
+                f"Known: {', '.join(sorted(logs))}."
+            )
+        value = float(logs[name])
+        sign = 1 if name.endswith("loss") else -1
+        if self.value is None or sign * value < sign * self.value:
+            self.epoch, self.value, self.weights = epoch, value, self._validated
+        elif self.phase.patience and epoch - self.epoch >= self.phase.patience:
+            self.model.stop_training = True
+
+    def restore(self):
+        """Puts the weights of the best epoch back, if the phase wants them."""
+        if self.weights is not None:
+            self.model.set_weights(self.weights)
+
+    def state(self):
+        """Returns `{"epoch", "value"}` and the weights, a list of arrays, maybe empty."""
+        return {"epoch": self.epoch, "value": self.value}, self.weights or []
+
+    def load_state(self, state, weights):
+        """Takes what `state` returned."""
+        self.epoch, self.value = state["epoch"], state["value"]
+        self.weights = list(weights) or None
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Validates with the moving averages that the optimizer keeps.
+
+    `keras.callbacks.SwapEMAWeights` swaps by sums and differences, which changes the last digits.
+    """
+
+    def on_test_begin(self, logs=None):
+        self._own = [
+            np.array(keras.ops.convert_to_numpy(v)) for v in self.model.trainable_variables
+        ]
+        unwrap(self.model.optimizer).take_average(self.model.trainable_variables)
+
+    def on_test_end(self, logs=None):
+        for variable, value in zip(self.model.trainable_variables, self._own, strict=True):
+            variable.assign(value)
+
+
+class EpochLog(keras.callbacks.Callback):
+    """The metrics of every epoch of a phase: `history`, dict of name to list of floats."""
+
+    def __init__(self):
+        super().__init__()
+        self.history = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
 
 
 def progress_bar(console):
@@ -52,19 +148,26 @@ class RichProgress(keras.callbacks.Callback):
     Args:
         bar: what `progress_bar` returns, started.
         phase: the `TrainingPhase`.
+        steps_per_epoch: int.
     """
 
-    def __init__(self, bar, phase):
+    def __init__(self, bar, phase, steps_per_epoch):
         super().__init__()
         self.bar = bar
         self.phase = phase
+        self.steps_per_epoch = steps_per_epoch
+        self.task = None
 
     def on_train_begin(self, logs=None):
-        total = self.params["epochs"] * self.params["steps"]
-        self.task = self.bar.add_task(self.phase.name, total=total, status="compiling")
+        if self.task is None:
+            total = self.phase.epochs * self.steps_per_epoch
+            self.task = self.bar.add_task(self.phase.name, total=total, status="compiling")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = f"epoch {epoch + 1}/{self.params['epochs']}"
+        self.epoch = f"epoch {epoch + 1}/{self.phase.epochs}"
+        # After a restart, the first epoch may have fewer steps.
+        completed = (epoch + 1) * self.steps_per_epoch - self.params["steps"]
+        self.bar.update(self.task, completed=completed)
 
     def on_train_batch_end(self, batch, logs=None):
         if batch == 0:

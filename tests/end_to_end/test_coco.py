@@ -70,7 +70,7 @@ drift = max(
 mirrored = sum(len(getattr(v.value, "values", ())) == 2 for v in task.variables)
 record = save(fitted, experiment, output)
 reloaded = MultimodalClassifier.from_preset(output + "/preset")
-_, validation, _ = build_datasets(experiment, fitted.source, task.preprocessor)
+_, validation = build_datasets(experiment, fitted.source, task.preprocessor)
 again = reloaded.predict(validation.map(lambda x, *_: x), verbose=0)
 saved = float(np.abs(again - fitted.predictions["fused"]).max())
 scores = {row: values["mAP"] for row, values in record["metrics"].items()}

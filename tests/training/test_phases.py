@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmlearn.training.checkpoints import Checkpoints
+from mmlearn.training.data import TrainingData, from_dataset
 from mmlearn.training.phase import TrainingPhase
 from mmlearn.training.phases import run_phases
 from tests import toys
@@ -56,9 +58,18 @@ def run():
     keras.utils.set_random_seed(4)
     task = toys.classifier(fusion="concat")
     phases = [
-        TrainingPhase("warm", 1, ("fusion", "head"), 1e-2, loss_weights={"classes": 1.0}),
+        TrainingPhase(
+            "warm", 1, ("fusion", "head"), learning_rate=1e-2, loss_weights={"classes": 1.0}
+        ),
         TrainingPhase("none", 0, ("all",)),
-        TrainingPhase("adapt", 2, ("images_encoder",), 1e-3, warmup_fraction=0.5, weight_decay=0.0),
+        TrainingPhase(
+            "adapt",
+            2,
+            ("images_encoder",),
+            learning_rate=1e-3,
+            warmup_fraction=0.5,
+            weight_decay=0.0,
+        ),
     ]
     snapshots = {}
 
@@ -66,7 +77,7 @@ def run():
         snapshots[phase.name] = Snapshot(task)
         return snapshots[phase.name]
 
-    records = run_phases(task, phases, dataset(task), None, callbacks=[snapshot])
+    records = run_phases(task, phases, from_dataset(dataset(task)), None, callbacks=[snapshot])
     return task, records, snapshots
 
 
@@ -124,7 +135,34 @@ def test_broken_labels_stop_the_run_by_name():
         FloatingPointError,
         match=r"The loss became nan in phase 'tune', epoch 1, step 3\. Fix: .*\(now 0\.0001\)",
     ):
-        run_phases(task, [TrainingPhase("tune", 2, loss_weights={"classes": 1.0})], data, None)
+        run_phases(
+            task, [TrainingPhase("tune", 2, loss_weights={"classes": 1.0})], from_dataset(data)
+        )
+
+
+@pytest.mark.parametrize("place", ["images", "labels", "weights"])
+def test_a_nan_is_traced_to_its_example(place, tmp_path):
+    task = toys.classifier(fusion="concat")
+    raw, labels = toys.examples(6)
+    x = {name: np.array(values) for name, values in task.preprocessor(raw).items()}
+    labels, weights = labels.astype("float32"), np.ones(6, np.float32)
+    {"images": x["images"], "labels": labels, "weights": weights}[place][4] = np.nan
+    ids = [f"photo-{row}" for row in range(6)]
+
+    def build(start=(0, 0), with_ids=False):
+        batches = tf.data.Dataset.from_tensor_slices((ids, (x, labels, weights))).batch(2)
+        batches = batches.repeat().skip(3 * start[0] + start[1])
+        return batches if with_ids else batches.map(lambda ids, batch: batch)
+
+    checkpoints = Checkpoints(str(tmp_path))
+    with pytest.raises(
+        FloatingPointError,
+        match=r"in phase 'tune', epoch 1, step 3: .* of 'photo-4'\. Fix: repair or remove it",
+    ):
+        run_phases(task, [TrainingPhase("tune", 2)], TrainingData(build, 3), None, checkpoints, 0.0)
+    # What was saved last is from before the batch.
+    assert all(np.isfinite(array).all() for array in checkpoints.latest().arrays)
+    assert checkpoints.latest().state["step"] == 2
 
 
 @pytest.mark.parametrize(
@@ -147,4 +185,4 @@ def test_a_phase_names_an_unknown_part():
     task = toys.classifier(("text",))
     data = dataset(task)
     with pytest.raises(ValueError, match=r"Unknown part 'heads'\. Did you mean 'head'"):
-        run_phases(task, [TrainingPhase("tune", 1, ("heads",))], data, data)
+        run_phases(task, [TrainingPhase("tune", 1, ("heads",))], from_dataset(data))

@@ -1,0 +1,198 @@
+"""Steps of training and validation that mean the same on one device and on several.
+
+TensorFlow only.
+"""
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+
+def train_step(task, data):
+    """Updates a task by one batch; the `train_step` that `fit` runs on each replica.
+
+    Differs from Keras in three ways: unequal shares of a batch count by their rows, gradients are
+    clipped after they are summed, and a batch may be worked off in parts to save memory
+    (`task.micro_batches`), whose mean gradient makes one update.
+
+    Args:
+        task: a compiled task.
+        data: `(x, y, sample_weight)` of this replica, maybe of no rows.
+
+    Returns:
+        The metrics so far, a dict.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    rows = tf.shape(tree.flatten(x)[0])[0]
+    num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    num_parts = task.micro_batches
+    filled, mean_rows = fill_empty_share((x, y, sample_weight), rows)
+    mean_rows = mean_rows / num_parts
+    tracker = next(metric for metric in task.metrics if metric.name == "loss")
+    variables = task.trainable_variables
+    gradients, predictions = None, []
+    for part in range(num_parts):
+        start, end = rows * part // num_parts, rows * (part + 1) // num_parts
+        # As for replicas: a part of no rows takes one that counts nothing.
+        parts = filled if num_parts == 1 else _cut(filled, start, tf.maximum(end, start + 1))
+        part_x, part_y, part_weight = parts
+        # Keras averages the means of the shares as if they were equal, in the gradient and in the
+        # metrics of the losses. Weights are the one place that mends both.
+        part_weight = _weigh(part_weight, tf.cast(end - start, tf.float32) / mean_rows)
+        with tf.GradientTape() as tape:
+            y_pred = task(part_x, training=True)
+            loss = task.compute_loss(part_x, part_y, y_pred, part_weight, training=True)
+            objective = task.optimizer.scale_loss(loss / num_parts)
+        # Keras has divided the loss by the replicas, since it sums their gradients.
+        tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
+        found = tape.gradient(objective, variables)
+        gradients = found if gradients is None else _add(gradients, found)
+        if num_replicas * num_parts > 1:
+            y_pred = _cut(y_pred, 0, end - start)  # without a row that was lent
+        predictions.append(y_pred)
+    if num_parts > 1:
+        y_pred = tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *predictions)
+    gradients = clip_gradients(gradients, task.optimizer)
+    task.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def test_step(task, data):
+    """Scores one batch; the `test_step` that `fit` and `evaluate` run on each replica.
+
+    Args:
+        task: a compiled task.
+        data: `(x, y, sample_weight)` of this replica, maybe of no rows.
+
+    Returns:
+        The metrics so far, a dict.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    rows = tf.shape(tree.flatten(x)[0])[0]
+    num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    filled, mean_rows = fill_empty_share((x, y, sample_weight), rows)
+    filled_x, filled_y, weight = filled
+    weight = _weigh(weight, tf.cast(rows, tf.float32) / mean_rows)
+    y_pred = task(filled_x, training=False)
+    loss = task.compute_loss(filled_x, filled_y, y_pred, weight, training=False)
+    tracker = next(metric for metric in task.metrics if metric.name == "loss")
+    tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
+    if num_replicas > 1:
+        y_pred = _cut(y_pred, 0, rows)  # without a row that was lent
+    return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _cut(data, start, end):
+    return tree.map_structure(lambda v: None if v is None else v[start:end], data)
+
+
+def _weigh(sample_weight, factor):
+    return tree.map_structure(
+        lambda w: factor if w is None else tf.cast(w, tf.float32) * factor, sample_weight
+    )
+
+
+def _add(first, second):
+    return [None if a is None else tf.add_n([a, b]) for a, b in zip(first, second, strict=True)]
+
+
+def fill_empty_share(data, num_rows):
+    """Lends a replica without rows the first row of the fullest one.
+
+    The replicas cannot divide every batch: of one row, all but one get nothing, and TensorFlow
+    cannot compute with nothing. A convolution of no images by oneDNN (any x86 CPU) has the shape of
+    its input, and the sums of the replicas no longer fit together.
+
+    The caller gives the lent row no weight, so only batch normalisation sees it. In a batch of one
+    row all replicas hold that row, and its statistics stay as they are. From three replicas on, a
+    batch of more rows that leaves a replica empty counts its first row more often in them.
+
+    Args:
+        data: nested tensors of this replica with the same number of rows, maybe 0, or `None`.
+        num_rows: scalar int tensor, that number.
+
+    Returns:
+        The data, of one row if it had none, and the mean number of rows of a replica, a float32.
+    """
+    replica = tf.distribute.get_replica_context()
+    num_replicas = replica.num_replicas_in_sync
+    if num_replicas == 1:
+        return data, tf.cast(num_rows, tf.float32)
+    place = tf.one_hot(replica.replica_id_in_sync_group, num_replicas)
+    counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, place * tf.cast(num_rows, tf.float32))
+    lends = place[tf.argmax(counts)]  # 1 on the lender, 0 elsewhere
+    missing = 1 - tf.minimum(num_rows, 1)
+
+    def first_row(values):
+        # In float32, since the replicas sum a list only if all of it is of the kind for devices.
+        row = tf.cast(values[:1], tf.float32) * lends
+        return tf.pad(row, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
+
+    leaves = [values for values in tree.flatten(data) if values is not None]
+    lent = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, [first_row(v) for v in leaves]))
+
+    def fill(values):
+        if values is None:
+            return None
+        return tf.concat([values, tf.cast(next(lent)[:missing], values.dtype)], axis=0)
+
+    return tree.map_structure(fill, data), tf.reduce_mean(counts)
+
+
+def clip_gradients(gradients, optimizer):
+    """Clips the sum of the replicas' gradients, as the optimizer should on one device.
+
+    Keras clips on each replica and sums afterwards, and takes the norm of an embedding's gradient
+    token by token, however often a token comes. Here everything is summed first; the result is
+    divided among the replicas, so that the optimizer, which sums again, leaves it as it is.
+
+    Args:
+        gradients: list of tensors, `tf.IndexedSlices` or `None`.
+        optimizer: a `keras.optimizers.Optimizer`, maybe with a loss scale.
+
+    Returns:
+        The list of gradients for `optimizer.apply`.
+
+    Raises:
+        ValueError: when the optimizer accumulates gradients, which Keras does per replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    num_replicas = replica.num_replicas_in_sync
+    scale = 1.0  # of the gradients
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        scale = optimizer.dynamic_scale.value if optimizer.built else optimizer.initial_scale
+        optimizer = optimizer.inner_optimizer
+    elif optimizer.loss_scale_factor:
+        scale = optimizer.loss_scale_factor
+    if num_replicas > 1 and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "`gradient_accumulation_steps` of a Keras optimizer does not work on several replicas. "
+            "Fix: `compile(micro_batches=...)`, which accumulates within a step."
+        )
+    if not (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
+        return gradients
+    places = [place for place, gradient in enumerate(gradients) if gradient is not None]
+    total = [gradients[place] for place in places]
+    if num_replicas > 1:
+        total = replica.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    total = [_sum_rows(gradient) for gradient in total]
+    if optimizer.clipnorm:
+        clipped = [tf.clip_by_norm(g, scale * optimizer.clipnorm) for g in total]
+    elif optimizer.global_clipnorm:
+        clipped, _ = tf.clip_by_global_norm(total, scale * optimizer.global_clipnorm)
+    else:
+        limit = scale * optimizer.clipvalue
+        clipped = [tf.clip_by_value(g, -limit, limit) for g in total]
+    result = list(gradients)
+    for place, gradient in zip(places, clipped, strict=True):
+        result[place] = tf.math.scalar_mul(1.0 / num_replicas, gradient)
+    return result
+
+
+def _sum_rows(gradient):
+    """Adds up what an embedding's gradient holds for the same row several times."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, places = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)

@@ -1,0 +1,118 @@
+"""Trains the same toy on one device and on two replicas, in a process of its own.
+
+    python -m tests.training.replicas_program
+
+Prints a JSON object of the differences. Two replicas on a CPU must be made before TensorFlow runs
+its first op, so this cannot happen in the process of the tests.
+"""
+
+import json
+
+from mmlearn.training import distribution
+
+STRATEGY = distribution.make_strategy("mirrored", num_replicas=2)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from mmlearn import MultimodalBackbone, MultimodalClassifier, fusions  # noqa: E402
+from mmlearn.training.optimizers import SGD, AdamW  # noqa: E402
+from tests import toys  # noqa: E402
+
+# 20 steps; a batch of 7 gives the replicas 4 and 3 rows, one of 1 leaves the second one none.
+SIZES = [8, 8, 8, 7] * 4 + [8, 8, 8, 1]
+
+
+def build(synchronized):
+    """A toy without dropout, since the replicas draw other masks than one device."""
+    keras.utils.set_random_seed(5)
+    encoders = {modality: toys.encoder(modality) for modality in ("images", "text")}
+    if synchronized:
+        encoders = {m: distribution.synchronize_batch_norm(e) for m, e in encoders.items()}
+    for layer in encoders["text"]._flatten_layers():
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    backbone = MultimodalBackbone(
+        encoders,
+        fusions.get("cross_attention", num_heads=2, dropout=0.0),
+        hidden_dim=16,
+        dropout=0.0,
+        modality_dropout=0.0,
+    )
+    return MultimodalClassifier(
+        backbone, toys.NUM_CLASSES, preprocessor=toys.preprocessor(), hidden_dim=8, dropout=0.0
+    )
+
+
+def batches(permuted=False):
+    """The batches, of `SIZES`; permuted, the rows of each come in reverse."""
+    x, y = toys.examples(sum(SIZES))
+    x = {name: np.asarray(values) for name, values in toys.preprocessor()(x).items()}
+    weights = np.linspace(0.5, 1.5, len(y)).astype("float32")
+    start = 0
+    for size in SIZES:
+        rows = np.arange(start, start + size)[:: -1 if permuted else 1]
+        yield {k: v[rows] for k, v in x.items()}, y[rows].astype("float32"), weights[rows]
+        start += size
+
+
+def train(optimizer, replicas=False, permuted=False):
+    """Returns the trained task and the metrics of the last epoch."""
+    strategy = STRATEGY if replicas else tf.distribute.get_strategy()
+    with strategy.scope():
+        task = build(synchronized=replicas)
+        task.compile(optimizer())
+        signature = tf.nest.map_structure(
+            lambda v: tf.TensorSpec((None, *v.shape[1:]), v.dtype), next(batches())
+        )
+        dataset = tf.data.Dataset.from_generator(
+            lambda: batches(permuted), output_signature=signature
+        )
+        metrics = task.fit(dataset, validation_data=dataset, epochs=1, verbose=0).history
+    return task, metrics
+
+
+def difference(first, second):
+    """Largest differences of weights, of statistics, of predictions and of metrics."""
+    (a, metrics_a), (b, metrics_b) = first, second
+    found = {"weights": 0.0, "statistics": 0.0}
+    for one, two in zip(a.weights, b.weights, strict=True):
+        kind = "statistics" if "moving_" in one.path else "weights"
+        found[kind] = max(found[kind], float(np.abs(one.numpy() - two.numpy()).max()))
+    x, _ = toys.examples(8, seed=1)
+    with tf.distribute.get_strategy().scope():
+        found["predictions"] = float(
+            np.abs(a.predict(x, verbose=0) - b.predict(x, verbose=0)).max()
+        )
+    pairs = [(metrics_a[name][-1], metrics_b[name][-1]) for name in metrics_a]
+    found["metrics"] = max(abs(one - two) for one, two in pairs)
+    return found
+
+
+def main():
+    """Compares."""
+
+    def sgd():
+        return SGD(0.05, momentum=0.9, global_clipnorm=0.5, weight_decay=0.01)
+
+    def keras_sgd():
+        return keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=0.1)
+
+    def adamw():
+        return AdamW(1e-3, global_clipnorm=0.5)
+
+    one = train(sgd)
+    report = {
+        "moved": difference((build(False), one[1]), one)["weights"],
+        "sgd": difference(one, train(sgd, replicas=True)),
+        "clipnorm": difference(train(keras_sgd), train(keras_sgd, replicas=True)),
+    }
+    one = train(adamw)
+    report["adamw"] = difference(one, train(adamw, replicas=True))
+    report["adamw_permuted"] = difference(one, train(adamw, permuted=True))
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
