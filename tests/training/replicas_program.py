@@ -69,7 +69,7 @@ def train(optimizer, replicas=False, permuted=False):
         dataset = tf.data.Dataset.from_generator(
             lambda: batches(permuted), output_signature=signature
         )
-        metrics = task.fit(dataset, validation_data=dataset, epochs=1, verbose=0).history
+        metrics = task.fit(dataset, epochs=1, verbose=0).history
     return task, metrics
 
 
