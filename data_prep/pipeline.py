@@ -64,7 +64,8 @@ def build_dataset(
             of, see `data_prep.balance.example_weights`.
         oversample: float in (0, 1], or `None`. Classes with a smaller share of the examples are
             shown more often, see `data_prep.balance.oversampled_rows`.
-        cache: bool. Whether to read all image files into memory once, for slow disks.
+        cache: bool. Whether to read all image files into memory first, for slow disks; or what
+            `read_into_memory` returned, where several datasets share them.
         shard: `(index, count)`. Only each `count`-th example, from that index on: for several
             hosts. `batch_size` is then that of one host.
         service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
@@ -108,8 +109,9 @@ def build_dataset(
     transforms = [name for name in augmentations if name not in mix.MIXES]
     records = source.records(split)
     is_prepared = records is not None and records.is_prepared
-    files = _read_into_memory(index, records, split) if cache else None
-    records = None if cache else records
+    files = read_into_memory(source, split) if cache is True else cache
+    files = None if files is False else files
+    records = None if files is not None else records
     look_up = _columns(index, _example_weights(source, index, class_weights), shuffle)
 
     def one_pass(epoch):
@@ -205,8 +207,20 @@ def _example_weights(source, index, class_weights):
     return balance.example_weights(index.labels, class_weights)
 
 
-def _read_into_memory(index, records, split):
-    """Returns the bytes of the image files of a split, a string tensor `(num_examples,)`."""
+def read_into_memory(source, split):
+    """Reads the image files of a split, for `build_dataset(cache=...)`.
+
+    Args:
+        source: a source.
+        split: str.
+
+    Returns:
+        String tensor `(num_examples,)`, the bytes; empty where an example has no image.
+
+    Raises:
+        DataError: when they need more than half of the free memory.
+    """
+    index, records = source.examples(split), source.records(split)
     present = [path for path in index.images or () if path]
     paths = present if records is None else records.paths
     needed, free = sum(map(os.path.getsize, paths)), psutil.virtual_memory().available
@@ -217,12 +231,12 @@ def _read_into_memory(index, records, split):
         )
     if records is None:
         dataset = tf.data.Dataset.from_tensor_slices(np.array(index.images, object))
-        dataset = dataset.map(_read_file, num_parallel_calls=PARALLEL_CALLS)
+        dataset = with_threads(dataset.map(_read_file, num_parallel_calls=PARALLEL_CALLS))
         return tf.constant(list(dataset.as_numpy_iterator()))
     found = [b""] * len(index)
     rows = np.arange(len(index))
     once = order.record_order(records, rows, tf.constant(0, tf.int64), 0, shuffle=False)
-    for row, data, _ in once.unbatch().as_numpy_iterator():
+    for row, data, _ in with_threads(once.unbatch()).as_numpy_iterator():
         found[row] = data
     return tf.constant(found)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder, read_lines
+from data_prep.sources.files import ImageFolder, check_folder, read_lines
 from data_prep.sources.source import Examples, Source
 
 # Where the copies of these data sets keep the images, below the folder of the captions or there.
@@ -201,11 +201,7 @@ def image_paths(root, files):
 def _find_captions(root):
     if os.path.isfile(root):
         return root
-    if not os.path.isdir(root):
-        raise DataError(
-            f"There is no folder {root!r}. Fix: pass the folder that holds captions.txt, "
-            "results.csv or a token file, --data.root DIR."
-        )
+    check_folder(root, "captions.txt, results.csv or a token file")
     for folder in (root, os.path.join(root, _TEXT_FOLDER)):
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         for ending in ("captions.txt", "results.csv", ".token.txt", ".token"):

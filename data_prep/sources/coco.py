@@ -14,7 +14,13 @@ import msgspec
 import numpy as np
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder, find_split_folder, first_folder, read_json
+from data_prep.sources.files import (
+    ImageFolder,
+    check_folder,
+    find_split_folder,
+    first_folder,
+    read_json,
+)
 from data_prep.sources.source import Examples, Source
 
 _YEARS = ("2017", "2014", "2015", "")  # 2015: the second test set
@@ -83,11 +89,7 @@ class CocoSource(Source):
     def __init__(self, root, strict=True):
         super().__init__(root, strict=strict)
         self.strict = strict
-        if not os.path.isdir(root):
-            raise DataError(
-                f"There is no folder {str(root)!r}. Fix: pass the folder that holds annotations/ "
-                "and the images, --data.root DIR."
-            )
+        check_folder(root, "annotations/ and the images")
         folders = [os.path.join(self.root, *["annotations"] * depth) for depth in (2, 1)]
         self._folder = first_folder(*folders)
         if self._folder is None:

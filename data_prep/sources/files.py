@@ -70,6 +70,23 @@ def read_lines(path):
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def check_folder(root, contents):
+    """Checks that the folder of a data set is there.
+
+    Args:
+        root: str.
+        contents: str. What it holds, for the message ("train/ and val/").
+
+    Raises:
+        DataError: when it is not.
+    """
+    if not os.path.isdir(root):
+        raise DataError(
+            f"There is no folder {str(root)!r}. Fix: pass the folder that holds {contents}, "
+            "--data.root DIR."
+        )
+
+
 def first_folder(*folders):
     """The first of these folders that exists, or `None`."""
     return next((folder for folder in folders if os.path.isdir(folder)), None)

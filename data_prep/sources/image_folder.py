@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder
+from data_prep.sources.files import ImageFolder, check_folder
 from data_prep.sources.source import Examples, Source
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
@@ -61,11 +61,7 @@ class ImageFolderSource(Source):
 
     def __init__(self, root):
         super().__init__(root)
-        if not os.path.isdir(self.root):
-            raise DataError(
-                f"There is no folder {self.root!r}. Fix: pass the folder that holds train/ and val/, "
-                "or one folder per class, --data.root DIR."
-            )
+        check_folder(self.root, "train/ and val/, or one folder per class")
         self._folders = _find_splits(self.root)
         self.splits = tuple(self._folders)
 

@@ -15,7 +15,7 @@ import numpy as np
 from data_prep.errors import DataError
 from data_prep.names import find
 from data_prep.sources.captions_csv import count_captions, image_paths
-from data_prep.sources.files import read_json
+from data_prep.sources.files import check_folder, read_json
 from data_prep.sources.source import Examples, Source
 
 _DATASETS = ("coco", "flickr30k", "flickr8k")
@@ -146,11 +146,7 @@ class KarpathySource(Source):
 def _find_json(root, dataset):
     if os.path.isfile(root):
         return root
-    if not os.path.isdir(root):
-        raise DataError(
-            f"There is no folder {root!r}. Fix: pass the folder that holds dataset_coco.json and "
-            "the images, --data.root DIR."
-        )
+    check_folder(root, "dataset_coco.json and the images")
     paths = {name: os.path.join(root, f"dataset_{name}.json") for name in _DATASETS}
     found = [name for name, path in paths.items() if os.path.isfile(path)]
     if dataset is None and len(found) > 1:

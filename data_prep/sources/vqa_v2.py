@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from data_prep.errors import DataError
-from data_prep.sources.files import ImageFolder, find_split_folder, read_json
+from data_prep.sources.files import ImageFolder, check_folder, find_split_folder, read_json
 from data_prep.sources.source import Examples, Source
 from data_prep.sources.vqa_answers import NUM_ANSWERS, normalize_answer, soft_targets
 
@@ -104,11 +104,7 @@ class VqaV2Source(Source):
                     f"`{name}` must be a whole number from 1. Received: {name}={value!r}. "
                     f"Fix: --data.options {name}=5, for example."
                 )
-        if not os.path.isdir(root):
-            raise DataError(
-                f"There is no folder {self.root!r}. Fix: pass the folder that holds the questions, "
-                "the annotations and the images, --data.root DIR."
-            )
+        check_folder(root, "the questions, the annotations and the images")
         self._paths = {}
         for folder in (self.root, os.path.join(self.root, "annotations")):
             for name in _listing(folder):

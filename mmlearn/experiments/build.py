@@ -4,7 +4,7 @@ import os
 
 from data_prep import sources, splits
 from data_prep.names import call
-from data_prep.pipeline import build_dataset, count_examples
+from data_prep.pipeline import build_dataset, count_examples, read_into_memory
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
@@ -132,6 +132,7 @@ def build_datasets(experiment, source, preprocessor):
         A `TrainingData` and a dataset.
     """
     data, batch_size = experiment.data, experiment.training.batch_size
+    files = read_into_memory(source, "train") if data.cache else False
 
     def build(start=(0, 0), with_ids=False):
         return build_dataset(
@@ -147,7 +148,7 @@ def build_datasets(experiment, source, preprocessor):
             repeat=True,
             class_weights=data.class_weights,
             oversample=data.oversample,
-            cache=data.cache,
+            cache=files,
             service=data.service,
         )
 

@@ -43,6 +43,7 @@ class Fitted:
     Attributes:
         task: the trained task.
         source: the source of its data, without what cannot be read.
+        data_print: str, the fingerprint of the data.
         skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
         history: list of dicts, as `run_phases` returns.
@@ -54,6 +55,7 @@ class Fitted:
 
     task: MultimodalClassifier
     source: object
+    data_print: str
     skipped: list
     reports: dict
     history: list
@@ -105,7 +107,8 @@ def fit(experiment, console=None, folder=None):
     console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
-    # Devices before the first op, which is in the screening of images: logical ones cannot be made afterwards.
+    # Devices before the first op, which is in the screening of images: logical ones cannot be made
+    # afterwards.
     strategy = make_strategy(training.strategy, training.num_replicas)
     if training.batch_size % strategy.num_replicas_in_sync:
         # Uneven shares weigh the replicas' gradients wrongly, without a word.
@@ -134,7 +137,8 @@ def fit(experiment, console=None, folder=None):
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
     data, validation_dataset = build_datasets(experiment, source, task.preprocessor)
-    checkpoints = open_checkpoints(folder, experiment, source) if folder else None
+    data_print = fingerprint(source, ("train", "val"))
+    checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
     clock.lap("build")
     prior = label_prior(source, "train")
     try:
@@ -153,16 +157,18 @@ def fit(experiment, console=None, folder=None):
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
-    return Fitted(task, source, skipped, reports, history, metrics, predictions, prior, clock)
+    return Fitted(
+        task, source, data_print, skipped, reports, history, metrics, predictions, prior, clock
+    )
 
 
-def open_checkpoints(folder, experiment, source):
+def open_checkpoints(folder, experiment, data_print):
     """Opens the checkpoints of a run, new ones or those that an interrupted run has left.
 
     Args:
         folder: str.
         experiment: `Experiment`.
-        source: its source.
+        data_print: str. The fingerprint of its data.
 
     Raises:
         ValueError: when the checkpoints there are of another experiment or other data.
@@ -174,7 +180,7 @@ def open_checkpoints(folder, experiment, source):
     for name in NOT_IN_RESULTS:
         config["training"].pop(name)
     config.pop("output")
-    begun = {"config": config, "data": fingerprint(source, ("train", "val"))}
+    begun = {"config": config, "data": data_print}
     path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
     if not os.path.exists(path):
@@ -227,7 +233,7 @@ def save(fitted, experiment, output):
             "history": fitted.history,
             "seconds": clock.seconds(),
             "data": {
-                "fingerprint": fingerprint(source, ("train", "val")),
+                "fingerprint": fitted.data_print,
                 "settings": source.settings,
                 "reports": fitted.reports,
                 "skipped": [dataclasses.asdict(item) for item in fitted.skipped],

@@ -24,11 +24,9 @@ def train_step(task, data):
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     rows = tf.shape(tree.flatten(x)[0])[0]
-    num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     num_parts = task.micro_batches
     filled, mean_rows = fill_empty_share((x, y, sample_weight), rows)
     mean_rows = mean_rows / num_parts
-    tracker = next(metric for metric in task.metrics if metric.name == "loss")
     variables = task.trainable_variables
     gradients, predictions = None, []
     for part in range(num_parts):
@@ -43,15 +41,11 @@ def train_step(task, data):
             y_pred = task(part_x, training=True)
             loss = task.compute_loss(part_x, part_y, y_pred, part_weight, training=True)
             objective = task.optimizer.scale_loss(loss / num_parts)
-        # Keras has divided the loss by the replicas, since it sums their gradients.
-        tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
+        _track(task, loss, mean_rows)
         found = tape.gradient(objective, variables)
         gradients = found if gradients is None else _add(gradients, found)
-        if num_replicas * num_parts > 1:
-            y_pred = _cut(y_pred, 0, end - start)  # without a row that was lent
-        predictions.append(y_pred)
-    if num_parts > 1:
-        y_pred = tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *predictions)
+        predictions.append(_cut(y_pred, 0, end - start))  # without a row that was lent
+    y_pred = tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *predictions)
     gradients = clip_gradients(gradients, task.optimizer)
     task.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
@@ -69,17 +63,21 @@ def test_step(task, data):
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     rows = tf.shape(tree.flatten(x)[0])[0]
-    num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     filled, mean_rows = fill_empty_share((x, y, sample_weight), rows)
     filled_x, filled_y, weight = filled
     weight = _weigh(weight, tf.cast(rows, tf.float32) / mean_rows)
     y_pred = task(filled_x, training=False)
     loss = task.compute_loss(filled_x, filled_y, y_pred, weight, training=False)
+    _track(task, loss, mean_rows)
+    y_pred = _cut(y_pred, 0, rows)  # without a row that was lent
+    return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _track(task, loss, mean_rows):
+    # Keras has divided the loss by the replicas, since it sums their gradients.
+    num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     tracker = next(metric for metric in task.metrics if metric.name == "loss")
     tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
-    if num_replicas > 1:
-        y_pred = _cut(y_pred, 0, rows)  # without a row that was lent
-    return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def _cut(data, start, end):

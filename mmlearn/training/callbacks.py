@@ -14,14 +14,15 @@ class StopOnNaN(keras.callbacks.Callback):
 
     Args:
         phase: the `TrainingPhase`, for the message.
-        find_bad: function `(epoch, step) -> list of ids` of the examples of that batch that hold a
-            NaN or an infinity, or `None`.
+        data: `TrainingData`, which names the examples of a batch that hold a NaN or an infinity.
+        first_epoch: int. That of the phase, counted over all phases.
     """
 
-    def __init__(self, phase, find_bad=None):
+    def __init__(self, phase, data, first_epoch):
         super().__init__()
         self.phase = phase
-        self.find_bad = find_bad
+        self.data = data
+        self.first_epoch = first_epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -30,8 +31,10 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if math.isfinite(loss):
             return
-        bad = self.find_bad(self.epoch, batch) if self.find_bad else []
-        where = f"in phase {self.phase.name!r}, epoch {self.epoch + 1}, step {batch + 1}"
+        # After a restart, the first epoch may have fewer steps.
+        step = self.data.steps_per_epoch - self.params["steps"] + batch
+        bad = self.data.find_bad(self.first_epoch + self.epoch, step)
+        where = f"in phase {self.phase.name!r}, epoch {self.epoch + 1}, step {step + 1}"
         if bad:
             raise FloatingPointError(
                 f"The loss became {float(loss)} {where}: a NaN or an infinity is in the image, the "
@@ -59,12 +62,12 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch = None
         self.value = None
         self.weights = None  # of the best epoch, if they are to be restored
-        self._validated = None
+        self._averages = None
 
     def on_test_end(self, logs=None):
-        # With moving averages, these are in place during validation alone.
-        if self.phase.restore_best:
-            self._validated = self.model.get_weights()
+        # Moving averages are in the place of the weights during validation alone.
+        if self.phase.restore_best and self.phase.ema_momentum is not None:
+            self._averages = self.model.get_weights()
 
     def on_epoch_end(self, epoch, logs=None):
         if not (self.phase.restore_best or self.phase.patience):
@@ -78,7 +81,9 @@ class BestEpoch(keras.callbacks.Callback):
         value = float(logs[name])
         sign = 1 if name.endswith("loss") else -1
         if self.value is None or sign * value < sign * self.value:
-            self.epoch, self.value, self.weights = epoch, value, self._validated
+            self.epoch, self.value = epoch, value
+            if self.phase.restore_best:
+                self.weights = self._averages or self.model.get_weights()
         elif self.phase.patience and epoch - self.epoch >= self.phase.patience:
             self.model.stop_training = True
 

@@ -11,6 +11,7 @@ import numpy as np
 
 _NAME = re.compile(r"(\d{12})\.npz")
 _STATE, _ARRAY = "state", "array"
+# NotImplementedError: zipfile's, for a way of compression that it does not know.
 _CORRUPT = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 

@@ -51,4 +51,5 @@ def from_dataset(dataset):
 
 
 class _PlainData(TrainingData):
-    find_bad = None
+    def find_bad(self, epoch, step):
+        return []

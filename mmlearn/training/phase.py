@@ -61,8 +61,6 @@ class TrainingPhase:
     """Epochs without a better one after which the phase ends."""
     monitor: str = "val_loss"
     """What the best epoch is judged by; larger is better unless it ends in `loss`."""
-    cache: bool = True
-    """Whether the features of frozen encoders are computed once, where nothing changes their inputs."""
 
     def __post_init__(self):
         for name, (low, high) in _RANGES.items():

@@ -95,9 +95,8 @@ class _PhaseRun(keras.callbacks.Callback):
 
     def fit(self, validation_dataset, callbacks=()):
         """Trains to the end of the phase and returns its history."""
-        find_bad = None if self.data.find_bad is None else self._find_bad
-        used = [StopOnNaN(self.phase, find_bad), *(make(self.phase) for make in callbacks)]
-        used.append(self.best)
+        used = [StopOnNaN(self.phase, self.data, self.first_epoch)]
+        used += [*(make(self.phase) for make in callbacks), self.best]
         if self.phase.ema_momentum is not None:
             used.append(AverageWeights())
         used += [self.log, self]
@@ -108,7 +107,6 @@ class _PhaseRun(keras.callbacks.Callback):
         self.task.stop_training = False
         for first, end, step in segments:
             if first < end and not self.task.stop_training:
-                self.first_step = step
                 self.task.fit(
                     self.data.build(start=(self.first_epoch + first, step)),
                     validation_data=validation_dataset,
@@ -144,7 +142,7 @@ class _PhaseRun(keras.callbacks.Callback):
             self.metrics_then = []
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self.first_step + batch + 1
+        step = self.data.steps_per_epoch - self.params["steps"] + batch + 1
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
         if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
@@ -169,9 +167,6 @@ class _PhaseRun(keras.callbacks.Callback):
         variables = [*self.task.variables, *self.task.optimizer.variables, *metrics_variables]
         number = (self.first_epoch + epoch) * self.data.steps_per_epoch + step
         self.checkpoints.save(number, state, [*_arrays(variables), *weights])
-
-    def _find_bad(self, epoch, batch):
-        return self.data.find_bad(self.first_epoch + epoch, self.first_step + batch)
 
 
 def _arrays(variables):

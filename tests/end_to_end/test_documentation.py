@@ -30,6 +30,7 @@ def user_folder(main_job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     "code",
     [code for page in PAGES for code in blocks(page)],

@@ -33,6 +33,7 @@ def test_last_line_is_one_json_object(main_job):
     assert summary["seconds"]["total"] > summary["seconds"]["train"] > 0
 
 
+@pytest.mark.large
 def test_run_can_be_repeated_from_its_record_to_the_last_digit(main_job, tmp_path, mmlearn):
     output, summary = main_job
     result = mmlearn("train", output / "run.json", "--output", tmp_path / "again", "--json")

@@ -8,17 +8,14 @@ its first op, so this cannot happen in the process of the tests.
 
 import json
 
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mmlearn import MultimodalBackbone, MultimodalClassifier, fusions
 from mmlearn.training import distribution
-
-STRATEGY = distribution.make_strategy("mirrored", num_replicas=2)
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from mmlearn import MultimodalBackbone, MultimodalClassifier, fusions  # noqa: E402
-from mmlearn.training.optimizers import SGD, AdamW  # noqa: E402
-from tests import toys  # noqa: E402
+from mmlearn.training.optimizers import SGD, AdamW
+from tests import toys
 
 # 20 steps; a batch of 7 gives the replicas 4 and 3 rows, one of 1 leaves the second one none.
 SIZES = [8, 8, 8, 7] * 4 + [8, 8, 8, 1]
@@ -57,11 +54,10 @@ def batches(permuted=False):
         start += size
 
 
-def train(optimizer, replicas=False, permuted=False):
+def train(optimizer, strategy=None, permuted=False):
     """Returns the trained task and the metrics of the last epoch."""
-    strategy = STRATEGY if replicas else tf.distribute.get_strategy()
-    with strategy.scope():
-        task = build(synchronized=replicas)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        task = build(synchronized=strategy is not None)
         task.compile(optimizer())
         signature = tf.nest.map_structure(
             lambda v: tf.TensorSpec((None, *v.shape[1:]), v.dtype), next(batches())
@@ -92,6 +88,7 @@ def difference(first, second):
 
 def main():
     """Compares."""
+    replicas = distribution.make_strategy("mirrored", num_replicas=2)
 
     def sgd():
         return SGD(0.05, momentum=0.9, global_clipnorm=0.5, weight_decay=0.01)
@@ -105,11 +102,11 @@ def main():
     one = train(sgd)
     report = {
         "moved": difference((build(False), one[1]), one)["weights"],
-        "sgd": difference(one, train(sgd, replicas=True)),
-        "clipnorm": difference(train(keras_sgd), train(keras_sgd, replicas=True)),
+        "sgd": difference(one, train(sgd, replicas)),
+        "clipnorm": difference(train(keras_sgd), train(keras_sgd, replicas)),
     }
     one = train(adamw)
-    report["adamw"] = difference(one, train(adamw, replicas=True))
+    report["adamw"] = difference(one, train(adamw, replicas))
     report["adamw_permuted"] = difference(one, train(adamw, permuted=True))
     print(json.dumps(report))
 
