@@ -12,7 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from data_prep import names
+from data_prep import features, names
 from data_prep.augment_audio import audio_noise, audio_shift, spec_augment
 from data_prep.augment_text import drop_words, swap_words
 
@@ -198,6 +198,40 @@ AUGMENTATIONS = {
     "audio_shift": audio_shift,
     "spec_augment": spec_augment,
 }
+
+
+# What an augmentation reads or changes. `flip_undirected` reads the text before it mirrors.
+_TOUCHED = {
+    "flip": {"images", "text"},
+    "flip_undirected": {"images", "text"},
+    "drop_words": {"text"},
+    "swap_words": {"text"},
+    "audio_noise": {"audio"},
+    "audio_shift": {"audio"},
+    "spec_augment": {"audio"},
+}
+
+
+def touched_modalities(augmentations):
+    """The modalities that augmentations read or change.
+
+    Args:
+        augmentations: names or functions; of a function it is not known, so it is all.
+
+    Returns:
+        A set of str.
+
+    Example:
+
+    >>> sorted(touched_modalities(["crop", "drop_words"]))
+    ['images', 'text']
+    """
+    touched = set()
+    for augmentation in augmentations:
+        if callable(augmentation):
+            return set(features.MODALITIES)
+        touched |= _TOUCHED.get(augmentation, {"images"})
+    return touched
 
 
 def get(identifier):

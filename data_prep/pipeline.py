@@ -10,6 +10,7 @@ from scipy import sparse
 
 from data_prep import audio, augment, balance, features, images, mix, order
 from data_prep.errors import DataError
+from data_prep.names import find
 from data_prep.splits import check_has_labels
 from data_prep.threads import PARALLEL_CALLS, with_threads
 
@@ -35,6 +36,7 @@ def build_dataset(
     cache=False,
     shard=(0, 1),
     service=None,
+    places=(),
     parallel_calls=None,
 ):
     """Builds the batches of one split.
@@ -70,6 +72,9 @@ def build_dataset(
             hosts. `batch_size` is then that of one host.
         service: str, or `None`. Address of a tf.data service, such as "grpc://host:5000", whose
             workers do the reading. A dataset whose passes differ must then be endless (`repeat`).
+        places: names of modalities whose values are known elsewhere, such as stored features. Their
+            files are not opened; an example holds the int64 place instead: the row in the index, and
+            for `text` the number of the caption, see `flat_captions`.
         parallel_calls: int. Examples that are prepared at a time; by default four per core.
 
     Returns:
@@ -80,7 +85,8 @@ def build_dataset(
         DataError: when the split is smaller than one batch and the remainder is dropped, or too
             large for `cache`.
         ValueError: when an option is out of its range, or is for labels and the data have
-            regression targets, or an augmentation changes the dtype or rank of what it returns.
+            regression targets, or an augmentation changes the dtype or rank of what it returns, or
+            needs the values of `places`.
 
     Example:
 
@@ -92,6 +98,7 @@ def build_dataset(
     (['group', 'id', 'images', 'labels', 'text'], [96, 96, 3])
     """
     _check(batch_size, start, shard, service, shuffle, repeat)
+    _check_places(places, augmentations)
     parallel_calls = parallel_calls or PARALLEL_CALLS
     index = source.examples(split)
     rows = _rows(source, index, oversample)
@@ -112,7 +119,7 @@ def build_dataset(
     files = read_into_memory(source, split) if cache is True else cache
     files = None if files is False else files
     records = None if files is not None else records
-    look_up = _columns(index, _example_weights(source, index, class_weights), shuffle)
+    look_up = _columns(index, _example_weights(source, index, class_weights), shuffle, places)
 
     def one_pass(epoch):
         # Without shuffling, all passes are the first; only where it begins may differ.
@@ -131,8 +138,9 @@ def build_dataset(
     decode = functools.partial(images.decode, image_size=getattr(preprocessor, "image_size", None))
     if is_prepared:
         decode = images.decode_jpeg
-    read = _reader(index, files, records is not None, decode)
+    read = _reader(index, files, records is not None, decode, places)
     spec = features.example_spec(index)
+    spec.update({name: tf.TensorSpec((), tf.int64) for name in places})
     apply = augment.compose(transforms)
 
     def prepare(example, weight, row, file, example_seed):
@@ -194,6 +202,17 @@ def _check(batch_size, start, shard, service, shuffle, repeat):
         )
 
 
+def _check_places(places, augmentations):
+    for name in places:
+        find(name, features.MODALITIES, "modality")
+    needed = sorted({*places} & augment.touched_modalities(augmentations))
+    if needed:
+        raise ValueError(
+            f"An augmentation needs the values of {needed[0]!r}, of which only the places are wanted. "
+            f"Received: augmentations={tuple(augmentations)}, places={tuple(places)}."
+        )
+
+
 def _example_weights(source, index, class_weights):
     if class_weights is None:
         return np.ones(len(index), np.float32)
@@ -246,7 +265,12 @@ def _read_file(path):
     return tf.cond(tf.strings.length(path) > 0, lambda: tf.io.read_file(path), lambda: "")
 
 
-def _columns(index, weights, draw_caption):
+def flat_captions(index):
+    """All captions of an index one after the other, and an empty one that stands for none."""
+    return [*(text for texts in index.captions for text in texts), ""]
+
+
+def _columns(index, weights, draw_caption, places):
     """Returns `(rows, files, seeds) -> (examples, weights, rows, files, seeds)` for a block.
 
     What needs no file is looked up for all examples of a block at once: example by example, these
@@ -259,12 +283,14 @@ def _columns(index, weights, draw_caption):
         columns["audio"] = tf.constant(index.audio)
     if index.series is not None:
         columns["series"] = tf.constant(index.series, tf.float32)
+    for name in places:
+        columns[name] = tf.range(len(index), dtype=tf.int64)
     table = {name: tf.constant(column) for name, column in (index.table or {}).items()}
     weights = tf.constant(weights)
     labels = _label_reader(index.labels)
     if index.captions is not None:
-        captions = [text for texts in index.captions for text in texts]
-        captions, no_caption = tf.constant([*captions, ""]), len(captions)
+        captions = flat_captions(index)
+        captions, no_caption = tf.constant(captions), len(captions) - 1
         counts = np.array([len(texts) for texts in index.captions], np.int64)
         starts, counts = tf.constant(np.cumsum(counts) - counts), tf.constant(counts)
 
@@ -274,14 +300,15 @@ def _columns(index, weights, draw_caption):
             # The seeds are uniform over all integers; the first one serves as the draw.
             draws = tf.cast(tf.bitcast(seeds[:, 0], tf.uint32), tf.float64) / 2.0**32
             start += tf.cast(draws * tf.cast(number, tf.float64), tf.int64)
-        return tf.gather(captions, tf.where(number > 0, start, no_caption))
+        place = tf.where(number > 0, start, no_caption)
+        return place if "text" in places else tf.gather(captions, place)
 
     def look_up(rows, files, seeds):
         examples = {name: tf.gather(column, rows) for name, column in columns.items()}
         examples["labels"] = labels(rows)
         if index.captions is not None:
             examples["text"] = texts(rows, seeds)
-        if index.table is not None:
+        if index.table is not None and "table" not in places:
             examples["table"] = {name: tf.gather(column, rows) for name, column in table.items()}
         return examples, tf.gather(weights, rows), rows, files, seeds
 
@@ -309,7 +336,7 @@ def _label_reader(labels):
     return read
 
 
-def _reader(index, files, from_records, decode):
+def _reader(index, files, from_records, decode, places):
     """Returns `(example, row, file) -> example`, which reads and decodes images and audio."""
     all_present = index.images is not None and all(index.images)
 
@@ -328,9 +355,9 @@ def _reader(index, files, from_records, decode):
 
     def read(example, row, file):
         example = dict(example)
-        if "images" in example:
+        if "images" in example and "images" not in places:
             example["images"] = image(example["images"], row, file)
-        if "audio" in example:
+        if "audio" in example and "audio" not in places:
             example["audio"] = audio.decode(_read_file(example["audio"]))
         return example
 

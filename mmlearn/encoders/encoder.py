@@ -15,6 +15,9 @@ An **encoder** turns model inputs of one modality into features. It is a Keras l
 - `encoder(inputs)` takes that dict and returns features `(batch_size, length, dim)` and a bool
   mask `(batch_size, length)`.
 
+A frozen encoder (`trainable = False`) computes in training what it computes at inference, since a
+training phase may store its features and compute them only once.
+
 An encoder may also have `blocks`, its layers from the inputs up, which is what a training phase thaws
 from above and what learns at decaying rates.
 
@@ -42,6 +45,13 @@ class Encoder(keras.layers.Layer):
     def __init__(self, model, **kwargs):
         super().__init__(**kwargs)
         self.model = model
+
+    def learns(self, training):
+        """The mode of the model in a call: that of inference, without dropout, while it is frozen.
+
+        So the features of a frozen encoder are the same in each epoch, and may be stored.
+        """
+        return training and self.trainable
 
     def model_inputs(self, modality):
         """Returns `{name: keras.Input}` of the functional inputs of this encoder."""

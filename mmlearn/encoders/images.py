@@ -148,7 +148,7 @@ class ImageEncoder(Encoder):
 
     def call(self, inputs, training=None):
         (x,) = inputs.values()
-        x = self.model(self._normalize(x), training=training)
+        x = self.model(self._normalize(x), training=self.learns(training))
         x = ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
         x = x + ops.cast(self.positions, x.dtype)
         return x, ops.ones(ops.shape(x)[:2], "bool")

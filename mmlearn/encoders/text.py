@@ -138,6 +138,7 @@ class TextEncoder(Encoder):
         }
 
     def call(self, inputs, training=None):
+        training = self.learns(training)
         return self.model(inputs, training=training), ops.cast(inputs["padding_mask"], "bool")
 
     def get_config(self):

@@ -4,11 +4,10 @@ import os
 
 from data_prep import sources, splits
 from data_prep.names import call
-from data_prep.pipeline import build_dataset, count_examples, read_into_memory
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
-from mmlearn.training.data import TrainingData
+from mmlearn.training.data import SourceData
 from mmlearn.training.distribution import synchronize_batch_norm
 
 DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
@@ -125,34 +124,17 @@ def build_tokenizer(config, source):
     )
 
 
-def build_datasets(experiment, source, preprocessor):
-    """Builds the training data and the validation dataset of an experiment.
-
-    Returns:
-        A `TrainingData` and a dataset.
-    """
-    data, batch_size = experiment.data, experiment.training.batch_size
-    files = read_into_memory(source, "train") if data.cache else False
-
-    def build(start=(0, 0), with_ids=False):
-        return build_dataset(
-            source,
-            "train",
-            preprocessor,
-            batch_size,
-            shuffle=True,
-            augmentations=data.augmentations,
-            with_ids=with_ids,
-            seed=experiment.training.seed,
-            start=start,
-            repeat=True,
-            class_weights=data.class_weights,
-            oversample=data.oversample,
-            cache=files,
-            service=data.service,
-        )
-
-    build()  # where the batch size or an augmentation is wrong, it is said before training begins
-    steps = count_examples(source, "train", data.oversample) // batch_size
-    validation = build_dataset(source, "val", preprocessor, batch_size, cache=data.cache)
-    return TrainingData(build, steps), validation
+def build_data(experiment, source, preprocessor):
+    """Builds the `SourceData` of an experiment: batches for training and for validation."""
+    data, training = experiment.data, experiment.training
+    return SourceData(
+        source,
+        preprocessor,
+        training.batch_size,
+        data.augmentations,
+        cache=data.cache,
+        seed=training.seed,
+        class_weights=data.class_weights,
+        oversample=data.oversample,
+        service=data.service,
+    )

@@ -128,6 +128,18 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class CacheConfig:
+    """Features of frozen encoders, computed once instead of in each epoch."""
+
+    features: bool = True
+    """Whether they are stored, in 16 bits, by a phase that freezes whole encoders."""
+    budget_gb: float = 20.0
+    """Most space that they may take, in GB."""
+    folder: str | None = None
+    """Where they are kept for further runs. By default they go with the checkpoints."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that defines a run."""
 
@@ -136,6 +148,7 @@ class Experiment:
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
+    cache: CacheConfig = field(default_factory=CacheConfig)
     output: str | None = None
     """Folder of the results. By default `saved_models/NAME`."""
 
@@ -159,6 +172,7 @@ def three_phases(epochs, learning_rates):
             "fusion",
             epochs[1],
             trainable=("fusion", "head"),
+            augment=False,
             learning_rate=learning_rates[1],
             loss_weights={"classes": 1.0},
         ),

@@ -22,13 +22,14 @@ from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves
 from mmlearn.evaluation.evaluate import evaluate
-from mmlearn.experiments.build import build_classifier, build_datasets, build_source
+from mmlearn.experiments.build import build_classifier, build_data, build_source
 from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.distribution import make_strategy
+from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.phases import run_phases
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
@@ -136,7 +137,7 @@ def fit(experiment, console=None, folder=None):
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
-    data, validation_dataset = build_datasets(experiment, source, task.preprocessor)
+    data = build_data(experiment, source, task.preprocessor)
     data_print = fingerprint(source, ("train", "val"))
     checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
     clock.lap("build")
@@ -147,18 +148,38 @@ def fit(experiment, console=None, folder=None):
                 task,
                 training.phases,
                 data,
-                validation_dataset,
-                checkpoints,
+                checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
+                feature_cache=_feature_cache(experiment.cache, folder, data_print, console, bar),
                 callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
             )
         clock.lap("train")
-        metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
+        metrics, predictions = evaluate(task, data.validation(), prior, source.oracles("val"))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
     return Fitted(
         task, source, data_print, skipped, reports, history, metrics, predictions, prior, clock
+    )
+
+
+def _feature_cache(config, folder, data_print, console, bar):
+    """Makes the `FeatureCache` of a run, or `None` where none is wanted or no folder is known."""
+    if config.folder is None and folder is not None:
+        config = dataclasses.replace(config, folder=os.path.join(folder, "features"))
+    if not config.features or config.folder is None:
+        return None
+
+    def progress(description, total):
+        line = bar.add_task(description, total=total, status="")
+        return lambda count: bar.advance(line, count)
+
+    return FeatureCache(
+        config.folder,
+        data_print,
+        config.budget_gb,
+        report=lambda text: console.print(text, highlight=False),
+        progress=progress,
     )
 
 
@@ -180,6 +201,7 @@ def open_checkpoints(folder, experiment, data_print):
     for name in NOT_IN_RESULTS:
         config["training"].pop(name)
     config.pop("output")
+    config["cache"].pop("folder")
     begun = {"config": config, "data": data_print}
     path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)

@@ -1,23 +1,40 @@
 """Training batches from any position on."""
 
-from dataclasses import dataclass
-from typing import Any
+import copy
 
 import numpy as np
+import tensorflow as tf
+
+from data_prep import augment
+from data_prep.pipeline import build_dataset, count_examples, flat_captions, read_into_memory
+
+SPLITS = ("train", "val")
 
 
-@dataclass(frozen=True)
 class TrainingData:
     """Batches whose content is a pure function of (epoch, step).
 
-    Attributes:
+    Args:
         build: function `(start=(epoch, step), with_ids=False) -> dataset`, the endless batches
             `(x, y, sample_weight)` from that position on, or `(id, (x, y, sample_weight))`.
         steps_per_epoch: int.
+
+    Attributes:
+        places: tuple of the modalities whose features are stored; none but in a `SourceData`.
     """
 
-    build: Any
-    steps_per_epoch: int
+    places = ()
+
+    def __init__(self, build, steps_per_epoch):
+        self.build = build
+        self.steps_per_epoch = steps_per_epoch
+
+    def validation(self):
+        """The validation dataset that belongs to it, or `None`."""
+
+    def for_phase(self, phase):
+        """The data of a phase; only a `SourceData` depends on it."""
+        return self
 
     def find_bad(self, epoch, step):
         """Returns the ids of the examples of a batch that hold a NaN or an infinity."""
@@ -30,12 +47,125 @@ class TrainingData:
         return [name.decode() for name in ids.numpy()[bad]]
 
 
-def _leaves(value):
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        return [value]
-    return [leaf for item in value for leaf in _leaves(item)]
+class SourceData(TrainingData):
+    """The splits `train` and `val` of a source.
+
+    Args:
+        source: a source.
+        preprocessor: `MultimodalPreprocessor`.
+        batch_size: int.
+        augmentations: names or functions, of training examples.
+        cache: bool. Whether all image files are read into memory first.
+        **options: of `data_prep.pipeline.build_dataset`, for training.
+    """
+
+    def __init__(self, source, preprocessor, batch_size, augmentations=(), cache=False, **options):
+        self.source = source
+        self.preprocessors = dict.fromkeys(SPLITS, preprocessor)
+        self.batch_size = batch_size
+        self.augmentations = tuple(augmentations)
+        self.files = {
+            split: read_into_memory(source, split) if cache else False for split in SPLITS
+        }
+        self.options = options
+        self.build()  # where the batch size or an augmentation is wrong, it is said before training
+        num_examples = count_examples(source, "train", options.get("oversample"))
+        self.steps_per_epoch = num_examples // batch_size
+
+    def build(self, start=(0, 0), with_ids=False):
+        """The training batches, see `TrainingData`."""
+        return build_dataset(
+            self.source,
+            "train",
+            self.preprocessors["train"],
+            self.batch_size,
+            shuffle=True,
+            augmentations=self.augmentations,
+            with_ids=with_ids,
+            start=start,
+            repeat=True,
+            cache=self.files["train"],
+            places=self.places,
+            **self.options,
+        )
+
+    def validation(self):
+        """The validation batches, in the order of the source."""
+        return build_dataset(
+            self.source,
+            "val",
+            self.preprocessors["val"],
+            self.batch_size,
+            cache=self.files["val"],
+            places=self.places,
+        )
+
+    def for_phase(self, phase):
+        """The data of a phase: without augmentations, if it wants none."""
+        return self if phase.augment else self._replace(augmentations=())
+
+    def with_stored(self, converters):
+        """The same batches with stored features in the place of what they were computed from.
+
+        Args:
+            converters: dict of modality to dict of split to converter of places.
+        """
+        preprocessors = {}
+        for split, preprocessor in self.preprocessors.items():
+            own = {modality: by_split[split] for modality, by_split in converters.items()}
+            preprocessors[split] = type(preprocessor)({**preprocessor.converters, **own})
+        places = tuple(sorted(converters))
+        # The workers of a tf.data service have no access to what is stored here.
+        options = {**self.options, "service": None}
+        return self._replace(preprocessors=preprocessors, places=places, options=options)
+
+    def fixed_modalities(self):
+        """The modalities that come to training as they are in the source, without augmentation."""
+        touched = augment.touched_modalities(self.augmentations)
+        return {m for m in self.preprocessors["train"].converters if m not in touched}
+
+    def count_places(self, split, modality):
+        """How many values a split has of a modality: one per example, or one per caption."""
+        index = self.source.examples(split)
+        return len(flat_captions(index)) if modality == "text" else len(index)
+
+    def values(self, split, modality, first_batch=0):
+        """Yields all values of a modality, in batches and as model inputs, each once.
+
+        Args:
+            split: str.
+            modality: str.
+            first_batch: int. Where to begin.
+
+        Yields:
+            int64 array of places (see `build_dataset`) and the dict of model inputs.
+        """
+        preprocessor = self.preprocessors[split]
+        converter = preprocessor.converters[modality]
+        index = self.source.examples(split)
+        if modality == "text":
+            dataset = tf.data.Dataset.from_tensor_slices(flat_captions(index)).enumerate()
+            dataset = dataset.batch(self.batch_size).skip(first_batch)
+            dataset = dataset.map(lambda places, text: (places, converter.convert(text, modality)))
+            yield from dataset.prefetch(1).as_numpy_iterator()
+            return
+        rows = {name.encode(): row for row, name in enumerate(index.ids)}
+        dataset = build_dataset(
+            self.source,
+            split,
+            type(preprocessor)({modality: converter}),
+            self.batch_size,
+            with_ids=True,
+            start=(0, first_batch),
+            cache=self.files[split],
+        )
+        for ids, (x, _, _) in dataset.as_numpy_iterator():
+            yield np.array([rows[name] for name in ids], np.int64), x
+
+    def _replace(self, **changes):
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        return other
 
 
 def from_dataset(dataset):
@@ -53,3 +183,11 @@ def from_dataset(dataset):
 class _PlainData(TrainingData):
     def find_bad(self, epoch, step):
         return []
+
+
+def _leaves(value):
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return [value]
+    return [leaf for item in value for leaf in _leaves(item)]

@@ -29,6 +29,9 @@ class TrainingPhase:
     """Parts that learn: `{modality}_encoder`, `encoders`, `fusion`, `head`, `auxiliary_heads`, `all`."""
     trainable_blocks: int = 0
     """Top blocks of the other encoders that learn as well."""
+    augment: bool = True
+    """Whether training examples are augmented. Where they are not, the features of frozen encoders are
+    computed once and stored."""
     optimizer: str = "adamw"
     """`adamw` or `sgd` (momentum 0.9)."""
     learning_rate: float = 1e-4

@@ -19,6 +19,7 @@ def run_phases(
     validation_dataset=None,
     checkpoints=None,
     checkpoint_seconds=CHECKPOINT_SECONDS,
+    feature_cache=None,
     callbacks=(),
 ):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
@@ -32,14 +33,17 @@ def run_phases(
         task: a task.
         phases: iterable of `TrainingPhase`.
         data: `TrainingData`.
-        validation_dataset: dataset of `(x, y, sample_weight)`, or `None`.
+        validation_dataset: dataset of `(x, y, sample_weight)`, or `None` for the one of `data`, if
+            it has one.
         checkpoints: `Checkpoints`, or `None`. The newest one there is where training goes on.
         checkpoint_seconds: float. Time between two checkpoints within an epoch.
+        feature_cache: `FeatureCache`, where phases store the features of encoders that they freeze;
+            or `None`. Not used with a `validation_dataset` of your own.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
 
     Returns:
-        A list of dicts, one per phase: `name` and `history` (dict of metric name to a list with one
-        float per epoch).
+        A list of dicts, one per phase: `name`, `history` (dict of metric name to a list with one
+        float per epoch) and `stored_features`, the modalities whose features were stored.
 
     Raises:
         FloatingPointError: when the loss becomes NaN or infinite; names the examples that hold one.
@@ -52,13 +56,20 @@ def run_phases(
     records = checkpoint.state["records"] if checkpoint else []
     if checkpoint:
         _assign(task.variables, checkpoint.arrays[: len(task.variables)])
+    feature_cache = None if validation_dataset is not None else feature_cache
     for number, phase in enumerate(phases[len(records) :], start=len(records)):
         first_epoch = sum(earlier.epochs for earlier in phases[:number])
-        run = _PhaseRun(task, phase, data, first_epoch, records, checkpoints, checkpoint_seconds)
+        learner, phase_data = _prepare(task, phase, data, feature_cache)
+        run = _PhaseRun(
+            task, learner, phase, phase_data, first_epoch, records, checkpoints, checkpoint_seconds
+        )
         if checkpoint and "epoch" in checkpoint.state:
             run.load(checkpoint)
         checkpoint = None
-        records.append({"name": phase.name, "history": run.fit(validation_dataset, callbacks)})
+        validation = phase_data.validation() if validation_dataset is None else validation_dataset
+        history = run.fit(validation, callbacks)
+        stored = list(phase_data.places)
+        records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
             end = (first_epoch + phase.epochs) * data.steps_per_epoch
             checkpoints.save(end, {"records": records}, _arrays(task.variables))
@@ -66,14 +77,46 @@ def run_phases(
     return records
 
 
+def _prepare(task, phase, data, feature_cache):
+    """Returns what is to be fitted, compiled, and its data: the task, or one on stored features."""
+    task.set_trainable(phase.trainable, phase.trainable_blocks)
+    data = data.for_phase(phase)
+    learners = [task]
+    prepared = feature_cache.prepare(task, phase, data) if feature_cache else None
+    if prepared:
+        learner, data = prepared
+        learners.append(learner)
+    for learner in learners:  # the task as well, so that it can be evaluated afterwards
+        learner.compile(
+            optimizer=build_optimizer(learner, phase, data.steps_per_epoch),
+            loss=classification.get(phase.loss, task.activation, phase.label_smoothing),
+            loss_weights=phase.loss_weights,
+            micro_batches=phase.micro_batches,
+        )
+    learner.optimizer.build(learner.trainable_variables)
+    return learner, data
+
+
 class _PhaseRun(keras.callbacks.Callback):
-    """One phase; as a callback, it saves where the phase is."""
+    """One phase; as a callback, it saves where the phase is.
+
+    Args:
+        task: the task, whose variables are saved.
+        learner: what is fitted: the task, or one on stored features that shares what is trained.
+        phase: `TrainingPhase`.
+        data: the `TrainingData` of the learner.
+        first_epoch: int. That of the phase, counted over all phases.
+        records: list of the records of the earlier phases.
+        checkpoints: `Checkpoints` or `None`.
+        checkpoint_seconds: float.
+    """
 
     def __init__(
-        self, task, phase, data, first_epoch, records, checkpoints=None, checkpoint_seconds=None
+        self, task, learner, phase, data, first_epoch, records, checkpoints, checkpoint_seconds
     ):
         super().__init__()
         self.task = task
+        self.learner = learner
         self.phase = phase
         self.data = data
         self.first_epoch = first_epoch
@@ -84,14 +127,6 @@ class _PhaseRun(keras.callbacks.Callback):
         self.log = EpochLog()
         self.start = (0, 0)
         self.metrics_then = []
-        task.set_trainable(phase.trainable, phase.trainable_blocks)
-        task.compile(
-            optimizer=build_optimizer(task, phase, data.steps_per_epoch),
-            loss=classification.get(phase.loss, task.activation, phase.label_smoothing),
-            loss_weights=phase.loss_weights,
-            micro_batches=phase.micro_batches,
-        )
-        task.optimizer.build(task.trainable_variables)
 
     def fit(self, validation_dataset, callbacks=()):
         """Trains to the end of the phase and returns its history."""
@@ -104,10 +139,10 @@ class _PhaseRun(keras.callbacks.Callback):
         # The rest of an epoch that was begun, then whole ones.
         segments = [(epoch, epoch + 1, step), (epoch + 1, self.phase.epochs, 0)]
         segments = segments if step else [(epoch, self.phase.epochs, 0)]
-        self.task.stop_training = False
+        self.learner.stop_training = False
         for first, end, step in segments:
-            if first < end and not self.task.stop_training:
-                self.task.fit(
+            if first < end and not self.learner.stop_training:
+                self.learner.fit(
                     self.data.build(start=(self.first_epoch + first, step)),
                     validation_data=validation_dataset,
                     initial_epoch=first,
@@ -117,14 +152,14 @@ class _PhaseRun(keras.callbacks.Callback):
                     callbacks=used,
                 )
         if self.phase.ema_momentum is not None:
-            unwrap(self.task.optimizer).take_average(self.task.trainable_variables)
+            unwrap(self.learner.optimizer).take_average(self.learner.trainable_variables)
         self.best.restore()
         return self.log.history
 
     def load(self, checkpoint):
         """Takes the state of the phase from a checkpoint."""
         state, arrays = checkpoint.state, checkpoint.arrays[len(self.task.variables) :]
-        optimizer_variables = self.task.optimizer.variables
+        optimizer_variables = self.learner.optimizer.variables
         _assign(optimizer_variables, arrays[: len(optimizer_variables)])
         arrays = arrays[len(optimizer_variables) :]
         self.start = (state["epoch"], state["step"])
@@ -132,13 +167,13 @@ class _PhaseRun(keras.callbacks.Callback):
         self.metrics_then = arrays[: state["num_metrics"]]
         self.best.load_state(state["best"], arrays[state["num_metrics"] :])
         if self.metrics_then:  # metrics have variables once they were used
-            self.task.evaluate(self.data.build(start=(0, 0)), steps=1, verbose=0)
+            self.learner.evaluate(self.data.build(start=(0, 0)), steps=1, verbose=0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         self.saved_at = time.monotonic()
         if self.metrics_then:
-            _assign(self.task.metrics_variables, self.metrics_then)
+            _assign(self.learner.metrics_variables, self.metrics_then)
             self.metrics_then = []
 
     def on_train_batch_end(self, batch, logs=None):
@@ -146,11 +181,11 @@ class _PhaseRun(keras.callbacks.Callback):
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
         if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
-            self._save(self.epoch, step, self.task.metrics_variables)
+            self._save(self.epoch, step, self.learner.metrics_variables)
             self.saved_at = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        ends = epoch + 1 == self.phase.epochs or self.task.stop_training
+        ends = epoch + 1 == self.phase.epochs or self.learner.stop_training
         if self.checkpoints and not ends:
             self._save(epoch + 1, 0, [])
 
@@ -164,7 +199,7 @@ class _PhaseRun(keras.callbacks.Callback):
             "best": best,
             "num_metrics": len(metrics_variables),
         }
-        variables = [*self.task.variables, *self.task.optimizer.variables, *metrics_variables]
+        variables = [*self.task.variables, *self.learner.optimizer.variables, *metrics_variables]
         number = (self.first_epoch + epoch) * self.data.steps_per_epoch + step
         self.checkpoints.save(number, state, [*_arrays(variables), *weights])
 

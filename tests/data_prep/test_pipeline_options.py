@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from data_prep.errors import DataError
-from data_prep.pipeline import build_dataset, count_examples
+from data_prep.pipeline import build_dataset, count_examples, flat_captions
 from tests import toys
 from tests.data_prep.test_pipeline import assert_same, ids_of
 from tests.examples_source import ExamplesSource, examples
@@ -267,3 +267,24 @@ def test_options_for_labels_are_refused_for_regression_targets(option, value):
     if option == "oversample":
         with pytest.raises(ValueError, match=message):
             count_examples(source, "train", value)
+
+
+def test_places_stand_for_the_values_and_nothing_else_changes(shapes):
+    index = shapes.examples("train")
+    captions = flat_captions(index)
+    options = {"preprocessor": None, "shuffle": True, "start": (1, 2), "batch_size": 3}
+    plain = build_dataset(shapes, "train", **options).as_numpy_iterator()
+    found = build_dataset(shapes, "train", places=("images", "text"), **options)
+    for example, other in zip(plain, found.as_numpy_iterator(), strict=True):
+        assert index.ids[other["images"]] == example["id"].decode()
+        assert captions[other["text"]] == example["text"].decode()
+        assert {**other, "images": 0, "text": 0}.keys() == example.keys()
+        assert other["id"] == example["id"] and other["group"] == example["group"]
+
+
+def test_places_are_refused_where_an_augmentation_needs_the_values(shapes):
+    with pytest.raises(ValueError, match="An augmentation needs the values of 'text'"):
+        build_dataset(shapes, "train", augmentations=("flip",), places=("text",))
+    with pytest.raises(ValueError, match=r"Unknown modality 'image'.*Did you mean 'images'"):
+        build_dataset(shapes, "train", places=("image",))
+    build_dataset(shapes, "train", augmentations=("crop",), places=("text",))

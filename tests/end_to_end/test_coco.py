@@ -55,7 +55,7 @@ import dataclasses, sys
 import numpy as np
 from mmlearn import MultimodalClassifier, experiments
 from mmlearn.cli.train import parse
-from mmlearn.experiments.build import build_datasets
+from mmlearn.experiments.build import build_data
 from mmlearn.experiments.run import fit, save
 
 root, output, *flags = sys.argv[1:]
@@ -70,7 +70,7 @@ drift = max(
 mirrored = sum(len(getattr(v.value, "values", ())) == 2 for v in task.variables)
 record = save(fitted, experiment, output)
 reloaded = MultimodalClassifier.from_preset(output + "/preset")
-_, validation = build_datasets(experiment, fitted.source, task.preprocessor)
+validation = build_data(experiment, fitted.source, task.preprocessor).validation()
 again = reloaded.predict(validation.map(lambda x, *_: x), verbose=0)
 saved = float(np.abs(again - fitted.predictions["fused"]).max())
 scores = {row: values["mAP"] for row, values in record["metrics"].items()}
