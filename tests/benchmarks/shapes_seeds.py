@@ -33,12 +33,15 @@ class Options:
     """Training seeds; the data set is the same."""
 
 
-def train(folder, modalities, seed):
-    """Trains one model through the command line, unless its record is there."""
+def train(folder, flags):
+    """Trains one model through the command line, unless its record is there.
+
+    Returns:
+        The record, and the predictions of the validation split.
+    """
     if not os.path.exists(os.path.join(folder, "run.json")):
         command = [sys.executable, "-m", "mmlearn", "train", "shapes", "--output", folder]
-        command += ["--training.seed", str(seed), "--model.modalities", *modalities]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, *flags], check=True)
     with open(os.path.join(folder, "run.json"), encoding="utf-8") as file:
         record = json.load(file)
     return record, np.load(os.path.join(folder, "predictions.npz"))
@@ -51,7 +54,10 @@ def main():
     table = Table(*columns)
     for seed in options.seeds:
         runs = {
-            name: train(os.path.join(options.output, f"{name}-{seed}"), modalities, seed)
+            name: train(
+                os.path.join(options.output, f"{name}-{seed}"),
+                ["--training.seed", str(seed), "--model.modalities", *modalities],
+            )
             for name, modalities in MODELS.items()
         }
         fused = runs["fused"][1]

@@ -1,0 +1,67 @@
+"""Do three phases pay? The experiment `shapes` over seeds, and its last phase alone.
+
+    python -m tests.benchmarks.phases_seeds --output /path/for/the/runs
+
+The last phase alone gets as many epochs as the three together, once with its own rate and once with
+that of the first phase, so that a low rate is not what decides. Differences are paired by seed; the
+interval is Student's, 95 %, over seeds. Runs that are there already are not repeated.
+"""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from mmlearn.experiments.shapes import SHAPES
+from tests.benchmarks.shapes_seeds import train
+
+PHASES = SHAPES.training.phases
+ALONE = [
+    *("--training.phases.0.epochs", "0", "--training.phases.1.epochs", "0"),
+    *("--training.phases.2.epochs", str(sum(phase.epochs for phase in PHASES))),
+]
+FASTER = ["--training.phases.2.learning-rate", str(PHASES[0].learning_rate)]
+ARMS = {"three phases": [], "last alone": ALONE, "last alone, faster": [*ALONE, *FASTER]}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains and compares."""
+
+    output: str
+    """Folder of the runs."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Training seeds; the data set is the same."""
+
+
+def interval(differences, confidence=0.95):
+    """Mean and half width of Student's interval."""
+    mean, error = np.mean(differences), stats.sem(differences)
+    return mean, error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
+
+
+def main():
+    """Prints a row per arm: mAP per seed, and three phases minus it."""
+    options = tyro.cli(Options)
+    scores = {arm: [] for arm in ARMS}
+    for seed in options.seeds:
+        for arm, flags in ARMS.items():
+            name = f"{arm.replace(',', '').replace(' ', '_')}-{seed}"
+            flags = [*flags, "--training.seed", str(seed)]
+            record, _ = train(os.path.join(options.output, name), flags)
+            scores[arm].append(record["metrics"]["fused"]["mAP"])
+    table = Table("arm", *(f"seed {seed}" for seed in options.seeds), "three phases minus this")
+    for arm, found in scores.items():
+        differences = np.subtract(scores["three phases"], found)
+        mean, half = interval(differences)
+        text = "" if arm == "three phases" else f"{mean:+.4f} ± {half:.4f}"
+        table.add_row(arm, *(f"{score:.4f}" for score in found), text)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
