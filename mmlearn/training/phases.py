@@ -20,6 +20,7 @@ def run_phases(
     checkpoints=None,
     checkpoint_seconds=CHECKPOINT_SECONDS,
     callbacks=(),
+    loggers=(),
 ):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
@@ -36,6 +37,8 @@ def run_phases(
         checkpoints: `Checkpoints`, or `None`. The newest one there is where training goes on.
         checkpoint_seconds: float. Time between two checkpoints within an epoch.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
+        loggers: iterable of `mmlearn.training.loggers.Logger`. They get what the callbacks add to
+            the logs as well.
 
     Returns:
         A list of dicts, one per phase: `name` and `history` (dict of metric name to a list with one
@@ -58,7 +61,8 @@ def run_phases(
         if checkpoint and "epoch" in checkpoint.state:
             run.load(checkpoint)
         checkpoint = None
-        records.append({"name": phase.name, "history": run.fit(validation_dataset, callbacks)})
+        history = run.fit(validation_dataset, callbacks, loggers)
+        records.append({"name": phase.name, "history": history})
         if checkpoints:
             end = (first_epoch + phase.epochs) * data.steps_per_epoch
             checkpoints.save(end, {"records": records}, _arrays(task.variables))
@@ -93,13 +97,16 @@ class _PhaseRun(keras.callbacks.Callback):
         )
         task.optimizer.build(task.trainable_variables)
 
-    def fit(self, validation_dataset, callbacks=()):
+    def fit(self, validation_dataset, callbacks=(), loggers=()):
         """Trains to the end of the phase and returns its history."""
         used = [StopOnNaN(self.phase, self.data, self.first_epoch)]
         used += [*(make(self.phase) for make in callbacks), self.best]
         if self.phase.ema_momentum is not None:
             used.append(AverageWeights())
-        used += [self.log, self]
+        so_far = [*self.records, {"name": self.phase.name, "history": self.log.history}]
+        for logger in loggers:
+            logger.records = so_far
+        used += [self.log, *loggers, self]
         epoch, step = self.start
         # The rest of an epoch that was begun, then whole ones.
         segments = [(epoch, epoch + 1, step), (epoch + 1, self.phase.epochs, 0)]
