@@ -6,8 +6,8 @@ import textwrap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# A trend at the end is read from the means of the last two epochs and the two before, so that one
-# odd epoch is none.
+# One odd epoch is no trend: a rise must hold for two epochs, and the slope at the end is that from the
+# mean of two epochs to the mean of the last two.
 FEWEST_EPOCHS = 4
 # A loss wobbles by 1 to 3 % from epoch to epoch near its end; what is to count must be above that.
 CLEAR_RISE = 0.05  # of a loss, relative to its lowest value
@@ -16,6 +16,8 @@ CLEAR_FALL = 0.02  # likewise; training losses are means over more examples and 
 # epoch was cut off.
 STEEP = 0.03  # relative fall of a loss per epoch
 WORSE_METRIC = 0.01  # mAP, which wobbles by some thousandths on a thousand examples
+
+SMALLEST = 1e-12  # a loss below this is this
 
 LINE = 150  # characters of a line under the figure
 LINE_INCHES = 0.17
@@ -109,8 +111,10 @@ def _remark(history, before):
         return "diverged, a loss is no number: a lower learning rate, or `clip_norm`."
     if len(loss) < FEWEST_EPOCHS:
         return f"too few epochs ({len(loss)}) to tell a trend."
+    # A loss of 0 could not be divided by.
+    loss, val_loss = ([max(v, SMALLEST) for v in values or ()] for values in (loss, val_loss))
     lowest = min(range(len(loss)), key=loss.__getitem__)
-    if _end(loss) > (1 + CLEAR_RISE) * loss[lowest]:
+    if min(loss[-2:]) > (1 + CLEAR_RISE) * loss[lowest]:
         return (
             f"diverged, the training loss rose from {loss[lowest]:.3g} in epoch "
             f"{before + lowest + 1} to {loss[-1]:.3g}: a lower learning rate, or `clip_norm`."
@@ -118,31 +122,31 @@ def _remark(history, before):
     if not val_loss:
         return "without validation, over-fitting cannot be seen."
     best = min(range(len(val_loss)), key=val_loss.__getitem__)
-    fell_since = 1 - _end(loss) / loss[best]
-    if _end(val_loss) > (1 + CLEAR_RISE) * val_loss[best] and fell_since > CLEAR_FALL:
+    fell_since = 1 - loss[-1] / loss[best]
+    if min(val_loss[-2:]) > (1 + CLEAR_RISE) * val_loss[best] and fell_since > CLEAR_FALL:
         rise = (
             f"the validation loss rose from {val_loss[best]:.3g} in epoch {before + best + 1} to "
             f"{val_loss[-1]:.3g} while the training loss fell"
         )
         metric = _main_metric(history)
-        if metric and max(metric) - (metric[-2] + metric[-1]) / 2 < WORSE_METRIC:
+        if metric and max(metric) - max(metric[-2:]) < WORSE_METRIC:
             return (
                 f"over-confident, {rise}, but the validation mAP did not get worse: more dropout or "
                 "`label_smoothing` if the probabilities matter."
             )
         return f"over-fitted, {rise}: `restore_best`, fewer epochs, or more dropout."
-    fall, val_fall = ((1 - _end(v) / _end(v[:-2])) / 2 for v in (loss, val_loss))
-    if min(fall, val_fall) > STEEP:
+    change, val_change = ((_end(v) / _end(v[:-2]) - 1) / 2 for v in (loss, val_loss))
+    if max(change, val_change) < -STEEP:
         return (
-            f"under-fitted, training and validation loss still fell by {fall:.0%} and "
-            f"{val_fall:.0%} an epoch at the end: more epochs, or a higher learning rate."
+            f"under-fitted, training and validation loss still fell by {-change:.0%} and "
+            f"{-val_change:.0%} an epoch at the end: more epochs, or a higher learning rate."
         )
-    state = "settled" if val_fall <= STEEP else "not settled"
-    return f"{state}, the validation loss changed by {-val_fall:+.1%} an epoch at the end."
+    state = "not settled" if val_change < -STEEP else "settled"
+    return f"{state}, the validation loss changed by {val_change:+.1%} an epoch at the end."
 
 
 def _end(values):
-    return max((values[-2] + values[-1]) / 2, 1e-12)  # of losses; 0 could not be divided by
+    return (values[-2] + values[-1]) / 2
 
 
 def _main_metric(history):
