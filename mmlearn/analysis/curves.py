@@ -6,10 +6,10 @@ import textwrap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# One odd epoch is no trend: a rise must hold for two epochs, and the slope at the end is that from the
-# mean of two epochs to the mean of the last two.
+# One odd epoch is no trend: a rise must hold for two epochs, and the slope at the end is that of the
+# last epoch or from the two before the last two to these, whichever is less.
 FEWEST_EPOCHS = 4
-# A loss wobbles by 1 to 3 % from epoch to epoch near its end; what is to count must be above that.
+# A loss wobbles by up to 3 % from epoch to epoch near its end; what is to count must be above that.
 CLEAR_RISE = 0.05  # of a loss, relative to its lowest value
 CLEAR_FALL = 0.02  # likewise; training losses are means over more examples and wobble less
 # The rate of a phase ends near 0, which flattens its curves: a loss that still falls this much an
@@ -135,7 +135,7 @@ def _remark(history, before):
                 "`label_smoothing` if the probabilities matter."
             )
         return f"over-fitted, {rise}: `restore_best`, fewer epochs, or more dropout."
-    change, val_change = ((_end(v) / _end(v[:-2]) - 1) / 2 for v in (loss, val_loss))
+    change, val_change = _slope(loss), _slope(val_loss)
     if max(change, val_change) < -STEEP:
         return (
             f"under-fitted, training and validation loss still fell by {-change:.0%} and "
@@ -145,8 +145,10 @@ def _remark(history, before):
     return f"{state}, the validation loss changed by {val_change:+.1%} an epoch at the end."
 
 
-def _end(values):
-    return (values[-2] + values[-1]) / 2
+def _slope(values):
+    """The relative change an epoch at the end; of two ways to see it, the one with less of it."""
+    pairs = (sum(values[-2:]) / sum(values[-4:-2]) - 1) / 2
+    return min(pairs, values[-1] / values[-2] - 1, key=abs)
 
 
 def _main_metric(history):

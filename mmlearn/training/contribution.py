@@ -26,7 +26,7 @@ class ContributionMonitor(keras.callbacks.Callback):
     `contribution_{modality}`, `contribution_{modality}_low` (the lower end of its 95 % interval)
     and `contribution_{modality}_share` (of the loss without it).
 
-    When a phase ends and a modality is of no use, it says so, see `find_ignored`. Phases that leave
+    When a phase ends and a modality is of no clear use, it says so, see `find_ignored`. Phases that leave
     the fusion as it is are not measured. Training goes on exactly as without the monitor. A model
     trained without modality dropout does not know its missing tokens: the contributions are then
     too large.
@@ -142,9 +142,9 @@ def _mean_and_low(differences):
 
 
 def find_ignored(record):
-    """Names the modalities that were of no use to the fused prediction when a phase ended.
+    """Names the modalities that were of no clear use to the fused prediction when a phase ended.
 
-    Of no use: the interval of the contribution does not lie above 0, or the contribution is less
+    No clear use: the interval of the contribution does not lie above 0, or the contribution is less
     than 1 % of the loss without the modality.
 
     Args:
@@ -161,8 +161,8 @@ def find_ignored(record):
     ...     "contribution_text_share": [0.002],
     ... }
     >>> for line in find_ignored({"name": "fusion", "history": history}):
-    ...     print(line[:61])
-    In phase 'fusion' the fused prediction makes no use of 'text'
+    ...     print(line[:67])
+    In phase 'fusion' the fused prediction makes no clear use of 'text'
     """
     lines, history = [], record["history"]
     for name in history:
@@ -173,7 +173,7 @@ def find_ignored(record):
         if low > 0 and share >= SMALLEST_SHARE:
             continue
         lines.append(
-            f"In phase {record['name']!r} the fused prediction makes no use of {modality!r}: "
+            f"In phase {record['name']!r} the fused prediction makes no clear use of {modality!r}: "
             f"without it, the loss changes by {value:+.2g}, {share:.1%} (95 % interval from "
             f"{low:+.2g}). Fix: check the data of that modality, train its encoder longer, or leave it "
             "out of `model.modalities`."

@@ -39,17 +39,22 @@ FALLING = [2.0, 1.5, 1.2, 1.1, 1.05, 1.03]
         # Under a cosine schedule both flatten.
         (
             {"loss": FALLING, "val_loss": [1.8, 1.4, 1.2, 1.12, 1.1, 1.1]},
-            "settled, the validation loss changed by -2.6% an epoch at the end.",
+            "settled, the validation loss changed by +0.0% an epoch at the end.",
         ),
         # Dropout makes the training loss the higher one throughout, which says nothing.
         (
             {"loss": [3.0, 2.6, 2.4, 2.35], "val_loss": [0.62, 0.6, 0.595, 0.595]},
-            "settled, the validation loss changed by -1.2% an epoch at the end.",
+            "settled, the validation loss changed by +0.0% an epoch at the end.",
         ),
         (
             {"loss": FALLING, "val_loss": [1.8, 1.4, 1.5, 1.7, 1.9, 2.0]},
             "over-fitted, the validation loss rose from 1.4 in epoch 2 to 2 while the training "
             "loss fell: `restore_best`, fewer epochs, or more dropout.",
+        ),
+        # It fell steeply, and the last epoch did not.
+        (
+            {"loss": [0.49, 0.34, 0.32, 0.3], "val_loss": [0.31, 0.29, 0.277, 0.274]},
+            "settled, the validation loss changed by -1.1% an epoch at the end.",
         ),
         # One odd epoch is no trend, neither at the end nor before it.
         (

@@ -110,7 +110,7 @@ class StopAfter(keras.callbacks.Callback):
 
 def test_noise_is_found_when_the_phase_ends():
     # The missing tokens need some epochs to be known.
-    with pytest.warns(UserWarning, match=r"In phase 'fuse' .* no use of 'text'") as told:
+    with pytest.warns(UserWarning, match=r"In phase 'fuse' .* no clear use of 'text'") as told:
         _, _, (record,) = train(matters=("images",), callback=StopAfter(8), epochs=20)
     assert len(told) == 1
     assert len(record["history"]["contribution_text"]) == 8
