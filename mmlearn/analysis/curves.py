@@ -1,18 +1,39 @@
-"""Convergence figures."""
+"""Convergence figures, and what they show in words."""
+
+import math
+import textwrap
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+# One odd epoch is no trend: a rise must hold for two epochs, and the slope at the end is that of the
+# last epoch or from the two before the last two to these, whichever is less.
+FEWEST_EPOCHS = 4
+# A loss wobbles by up to 3 % from epoch to epoch near its end; what is to count must be above that.
+CLEAR_RISE = 0.05  # of a loss, relative to its lowest value
+CLEAR_FALL = 0.02  # likewise; training losses are means over more examples and wobble less
+# The rate of a phase ends near 0, which flattens its curves: a loss that still falls this much an
+# epoch was cut off.
+STEEP = 0.03  # relative fall of a loss per epoch
+WORSE_METRIC = 0.01  # mAP, which wobbles by some thousandths on a thousand examples
+
+SMALLEST = 1e-12  # a loss below this is this
+
+LINE = 150  # characters of a line under the figure
+LINE_INCHES = 0.17
+
 
 def plot_curves(records, path):
-    """Draws loss and mAP over all epochs, training and validation, phases side by side.
+    """Draws loss and mAP over all epochs, training and validation, and `remarks` under them.
 
     Args:
         records: list of dicts `name`, `history`, as `run_phases` returns.
         path: where the PNG goes.
     """
     # A bare figure, not pyplot: it needs no display and leaves a notebook's backend alone.
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    wrap = textwrap.TextWrapper(LINE, subsequent_indent="    ")
+    text = [line for sentence in remarks(records) for line in wrap.wrap(sentence)]
+    figure = Figure(figsize=(11, 4 + LINE_INCHES * (1 + len(text))), layout="constrained")
     loss_axes, map_axes = figure.subplots(1, 2)
     names = {"images_classes_map": "image head", "text_classes_map": "text head"}
     names = {"classes_map": "fused", "map": "fused", **names}
@@ -54,4 +75,86 @@ def plot_curves(records, path):
     for axes in (loss_axes, map_axes):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("\n".join(text), x=0.01, ha="left", fontsize=9, linespacing=1.3)
     figure.savefig(path, dpi=120)
+
+
+def remarks(records):
+    """Says of each phase what its curves show: over- or under-fitting, divergence, or neither.
+
+    Dropout makes the training loss higher than that of the same model in validation, so the gap
+    between the two says nothing; only how each goes on counts, and the main metric: the fused mAP
+    or, in a phase that does not train it, the mean of the other heads'.
+
+    Args:
+        records: list of dicts `name`, `history`, as `run_phases` returns.
+
+    Returns:
+        A list of sentences, one per phase. Epochs are counted over all phases, as in the figure.
+
+    Example:
+
+    >>> history = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2]}
+    >>> remarks([{"name": "fusion", "history": history}])
+    ['fusion: too few epochs (2) to tell a trend.']
+    """
+    sentences, before = [], 0
+    for record in records:
+        sentences.append(f"{record['name']}: {_remark(record['history'], before)}")
+        before += len(record["history"]["loss"])
+    return sentences
+
+
+def _remark(history, before):
+    loss, val_loss = history["loss"], history.get("val_loss")
+    if not all(map(math.isfinite, [*loss, *(val_loss or ())])):
+        return "diverged, a loss is no number: a lower learning rate, or `clip_norm`."
+    if len(loss) < FEWEST_EPOCHS:
+        return f"too few epochs ({len(loss)}) to tell a trend."
+    # A loss of 0 could not be divided by.
+    loss, val_loss = ([max(v, SMALLEST) for v in values or ()] for values in (loss, val_loss))
+    lowest = min(range(len(loss)), key=loss.__getitem__)
+    if min(loss[-2:]) > (1 + CLEAR_RISE) * loss[lowest]:
+        return (
+            f"diverged, the training loss rose from {loss[lowest]:.3g} in epoch "
+            f"{before + lowest + 1} to {loss[-1]:.3g}: a lower learning rate, or `clip_norm`."
+        )
+    if not val_loss:
+        return "without validation, over-fitting cannot be seen."
+    best = min(range(len(val_loss)), key=val_loss.__getitem__)
+    fell_since = 1 - loss[-1] / loss[best]
+    if min(val_loss[-2:]) > (1 + CLEAR_RISE) * val_loss[best] and fell_since > CLEAR_FALL:
+        rise = (
+            f"the validation loss rose from {val_loss[best]:.3g} in epoch {before + best + 1} to "
+            f"{val_loss[-1]:.3g} while the training loss fell"
+        )
+        metric = _main_metric(history)
+        if metric and max(metric) - max(metric[-2:]) < WORSE_METRIC:
+            return (
+                f"over-confident, {rise}, but the validation mAP did not get worse: more dropout or "
+                "`label_smoothing` if the probabilities matter."
+            )
+        return f"over-fitted, {rise}: `restore_best`, fewer epochs, or more dropout."
+    change, val_change = _slope(loss), _slope(val_loss)
+    if max(change, val_change) < -STEEP:
+        return (
+            f"under-fitted, training and validation loss still fell by {-change:.0%} and "
+            f"{-val_change:.0%} an epoch at the end: more epochs, or a higher learning rate."
+        )
+    state = "not settled" if val_change < -STEEP else "settled"
+    return f"{state}, the validation loss changed by {val_change:+.1%} an epoch at the end."
+
+
+def _slope(values):
+    """The relative change an epoch at the end; of two ways to see it, the one with less of it."""
+    pairs = (sum(values[-2:]) / sum(values[-4:-2]) - 1) / 2
+    return min(pairs, values[-1] / values[-2] - 1, key=abs)
+
+
+def _main_metric(history):
+    """The mAP in validation that counts: of the fused prediction, or the mean of what there is."""
+    for name in ("val_classes_map", "val_map"):
+        if name in history:
+            return history[name]
+    heads = [v for name, v in history.items() if name.startswith("val_") and name.endswith("_map")]
+    return [sum(values) / len(values) for values in zip(*heads, strict=True)]

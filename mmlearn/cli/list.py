@@ -1,4 +1,4 @@
-"""`python -m mmlearn list fusions | encoders | losses | sources | experiments | augmentations`."""
+"""`python -m mmlearn list fusions | encoders | losses | loggers | sources | experiments | ...`."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from data_prep.quiet import quiet_start
 from data_prep.sources import SOURCES
 from mmlearn.experiments import EXPERIMENTS
 
-KINDS = ("augmentations", "encoders", "experiments", "fusions", "losses", "sources")
+KINDS = ("augmentations", "encoders", "experiments", "fusions", "loggers", "losses", "sources")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,13 @@ def _names(kind):
         from mmlearn.encoders import ENCODERS
         from mmlearn.fusions import FUSIONS
         from mmlearn.losses.classification import LOSSES
+        from mmlearn.training.loggers import LOGGERS
     if kind == "encoders":
         return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
-    named = {"augmentations": {**AUGMENTATIONS, **MIXES}, "fusions": FUSIONS, "losses": LOSSES}
+    named = {
+        "augmentations": {**AUGMENTATIONS, **MIXES},
+        "fusions": FUSIONS,
+        "loggers": LOGGERS,
+        "losses": LOSSES,
+    }
     return sorted(named[kind])

@@ -51,6 +51,8 @@ def run(args):
     console = Console(stderr=options.json)
     record = run_experiment(options.experiment, console)
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
+    for line in record["remarks"]:
+        console.print(line, highlight=False, markup=False)
     if fingerprint not in (None, record["data"]["fingerprint"]):
         console.print("The data are not those of the run that was repeated, so results may differ.")
     output, seconds = record["output"], record["seconds"]

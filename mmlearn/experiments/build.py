@@ -2,8 +2,11 @@
 
 import os
 
+import numpy as np
+
 from data_prep import sources, splits
 from data_prep.names import call
+from data_prep.pipeline import build_dataset
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
@@ -138,3 +141,23 @@ def build_data(experiment, source, preprocessor):
         oversample=data.oversample,
         service=data.service,
     )
+
+
+def build_sample(experiment, source, preprocessor, count):
+    """Builds a dataset of some validation examples, drawn at random, the same ones for a seed.
+
+    Args:
+        experiment: `Experiment`.
+        source: a source.
+        preprocessor: `MultimodalPreprocessor`.
+        count: int. At most so many examples.
+
+    Returns:
+        A dataset of `(x, y, sample_weight)`.
+    """
+    everything = len(source.examples("val"))
+    random = np.random.default_rng(experiment.training.seed)
+    # Drawn, not the first ones: data sets are often sorted by class.
+    rows = np.sort(random.permutation(everything)[:count])
+    sample = splits.Selection(source, {"val": ("val", rows)}, sample=count)
+    return build_dataset(sample, "val", preprocessor, experiment.training.batch_size)

@@ -125,6 +125,12 @@ class TrainingConfig:
     """How many are kept while the run goes on."""
     restart: bool = False
     """Whether to throw away what an interrupted run has left, instead of going on from there."""
+    monitor_contribution: bool = True
+    """Whether to measure after each epoch what each modality contributes to the prediction."""
+    loggers: tuple[str, ...] = ()
+    """Where else the metrics of each epoch go: `python -m mmlearn list loggers`."""
+    log_dir: str | None = None
+    """Folder of the loggers. By default `OUTPUT.logs`."""
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,24 @@ from data_prep.fingerprint import fingerprint
 from data_prep.pipeline import build_dataset
 from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
-from mmlearn.analysis.curves import plot_curves
+from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
-from mmlearn.experiments.build import build_classifier, build_data, build_source
+from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
 from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
+from mmlearn.training import loggers as logger_registry
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
+from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.phases import run_phases
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
-NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart")  # whatever their values
+MONITORED = 256  # validation examples on which contributions are measured
+# Whatever their values.
+NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart", "loggers", "log_dir")
 RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
 
 
@@ -79,18 +83,22 @@ def run(experiment, console=None):
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `seconds`, `data`, `parameters` and `versions`.
+        `history`, `remarks`, `warnings`, `seconds`, `data`, `parameters` and `versions`.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
         FloatingPointError: when the loss is no number.
     """
-    output = experiment.output or os.path.join("saved_models", experiment.name)
+    output = _output(experiment)
     check_output(output)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
     record = save(fit(experiment, console, folder), experiment, output)
     shutil.rmtree(folder)
     return record
+
+
+def _output(experiment):
+    return experiment.output or os.path.join("saved_models", experiment.name)
 
 
 def fit(experiment, console=None, folder=None):
@@ -108,6 +116,11 @@ def fit(experiment, console=None, folder=None):
     console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
+    log_dir = training.log_dir or f"{_output(experiment).rstrip(os.sep)}.logs"
+    loggers = [
+        logger_registry.get(name, log_dir, experiment.name, to_dict(experiment))
+        for name in training.loggers
+    ]
     # Devices before the first op, which is in the screening of images: logical ones cannot be made
     # afterwards.
     strategy = make_strategy(training.strategy, training.num_replicas)
@@ -142,8 +155,15 @@ def fit(experiment, console=None, folder=None):
     checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
     clock.lap("build")
     prior = label_prior(source, "train")
+    callbacks = []
+    if training.monitor_contribution:
+        sample = build_sample(experiment, source, task.preprocessor, MONITORED)
+        monitor = ContributionMonitor(
+            sample, task, lambda line: console.print(f"[bold]warning[/]: {line}", highlight=False)
+        )
+        callbacks.append(monitor.for_phase)
     try:
-        with strategy.scope(), progress_bar(console) as bar:
+        with strategy.scope(), progress_bar(console) as bar, logger_registry.closing(loggers):
             history = run_phases(
                 task,
                 training.phases,
@@ -151,9 +171,15 @@ def fit(experiment, console=None, folder=None):
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
                 feature_cache=_feature_cache(experiment.cache, folder, data_print, console, bar),
-                callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
+                callbacks=[
+                    *callbacks,
+                    lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                ],
+                loggers=loggers,
             )
         clock.lap("train")
+        if training.monitor_contribution:
+            clock.part("contribution", monitor.seconds)  # of those of "train"
         metrics, predictions = evaluate(task, data.validation(), prior, source.oracles("val"))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
@@ -253,6 +279,8 @@ def save(fitted, experiment, output):
             "config": to_dict(experiment),
             "metrics": fitted.metrics,
             "history": fitted.history,
+            "remarks": remarks(fitted.history),
+            "warnings": [line for record in fitted.history for line in find_ignored(record)],
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fitted.data_print,
@@ -396,6 +424,10 @@ class _Clock:
         now = time.monotonic()
         self._laps[name] = round(now - self._last, 2)
         self._last = now
+
+    def part(self, name, seconds):
+        """Notes what a part of a stage took."""
+        self._laps[name] = round(seconds, 2)
 
     def seconds(self):
         return {**self._laps, "total": round(time.monotonic() - self._start, 2)}

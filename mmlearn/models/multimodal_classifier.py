@@ -117,8 +117,7 @@ class MultimodalClassifier(MultimodalTask):
         # === Functional model ===
         inputs = backbone.input
         encoded = backbone(inputs)
-        hidden = self.heads["dropout"](self.heads["hidden"](encoded["fused_features"]))
-        outputs = {"classes": self.heads["classes"](hidden)}
+        outputs = {"classes": self.classify(encoded["fused_features"])}
         for modality in auxiliary:
             pooled = masked_mean(encoded["features"][modality], encoded["masks"][modality])
             name = f"{modality}_classes"
@@ -204,6 +203,11 @@ class MultimodalClassifier(MultimodalTask):
         """Returns the target of each output: the labels; consistency needs none."""
         nothing = keras.ops.zeros_like(y[:, 0])
         return {name: nothing if name == "consistency" else y for name in self.output}
+
+    def classify(self, fused_features, training=None):
+        """Runs the head on `fused_features (batch_size, dim)`: the probabilities of the classes."""
+        hidden = self.heads["dropout"](self.heads["hidden"](fused_features), training=training)
+        return self.heads["classes"](hidden)
 
     def with_backbone(self, backbone):
         """Returns a classifier on another backbone that shares the heads with this one.

@@ -21,6 +21,7 @@ def run_phases(
     checkpoint_seconds=CHECKPOINT_SECONDS,
     feature_cache=None,
     callbacks=(),
+    loggers=(),
 ):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
@@ -40,6 +41,8 @@ def run_phases(
         feature_cache: `FeatureCache`, where phases store the features of encoders that they freeze;
             or `None`. Not used with a `validation_dataset` of your own.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
+        loggers: iterable of `mmlearn.training.loggers.Logger`. They get what the callbacks add to
+            the logs as well.
 
     Returns:
         A list of dicts, one per phase: `name`, `history` (dict of metric name to a list with one
@@ -67,7 +70,7 @@ def run_phases(
             run.load(checkpoint)
         checkpoint = None
         validation = phase_data.validation() if validation_dataset is None else validation_dataset
-        history = run.fit(validation, callbacks)
+        history = run.fit(validation, callbacks, loggers)
         stored = list(phase_data.places)
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
@@ -128,13 +131,16 @@ class _PhaseRun(keras.callbacks.Callback):
         self.start = (0, 0)
         self.metrics_then = []
 
-    def fit(self, validation_dataset, callbacks=()):
+    def fit(self, validation_dataset, callbacks=(), loggers=()):
         """Trains to the end of the phase and returns its history."""
         used = [StopOnNaN(self.phase, self.data, self.first_epoch)]
         used += [*(make(self.phase) for make in callbacks), self.best]
         if self.phase.ema_momentum is not None:
             used.append(AverageWeights())
-        used += [self.log, self]
+        so_far = [*self.records, {"name": self.phase.name, "history": self.log.history}]
+        for logger in loggers:
+            logger.records = so_far
+        used += [self.log, *loggers, self]
         epoch, step = self.start
         # The rest of an epoch that was begun, then whole ones.
         segments = [(epoch, epoch + 1, step), (epoch + 1, self.phase.epochs, 0)]

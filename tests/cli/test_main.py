@@ -37,6 +37,7 @@ def test_help_names_every_verb(capfd):
         (["train", "missing.json"], "'missing.json' is not the run.json of a run"),
         (["train", "--data.source", "coc"], "Did you mean 'coco'?"),
         (["train", "coco"], "Fix: pass --data.root DIR"),
+        (["train", "--training.loggers", "tensorbord"], "Did you mean 'tensorboard'?"),
         (["train", "coco", "--data.root", "/nowhere"], "There is no folder '/nowhere'"),
         (["train", "--data.options", "num_trian=3"], "Did you mean 'num_train'?"),
         (["list", "fusion"], "Did you mean 'fusions'?"),
@@ -95,7 +96,9 @@ def test_config_show_prints_the_resolved_config(capfd):
     assert sum(phase["epochs"] for phase in config["training"]["phases"]) == 15
 
 
-@pytest.mark.parametrize("kind", ["augmentations", "encoders", "experiments", "fusions", "sources"])
+@pytest.mark.parametrize(
+    "kind", ["augmentations", "encoders", "experiments", "fusions", "loggers", "sources"]
+)
 def test_list_prints_names(kind, capfd):
     assert main(["list", kind]) == 0
     names = capfd.readouterr().out
@@ -104,6 +107,7 @@ def test_list_prints_names(kind, capfd):
         "encoders": "bert_base_en_uncased",
         "experiments": "coco",
         "fusions": "cross_attention",
+        "loggers": "tensorboard",
         "sources": "shapes",
     }
     assert expected[kind] in names

@@ -19,7 +19,7 @@ def with_training(**changes):
 def test_the_same_experiment_goes_on(tmp_path):
     folder = str(tmp_path / "out.checkpoints")
     open_checkpoints(folder, with_training(), "data").save(5, {"step": 5}, [np.ones(2)])
-    same = with_training(checkpoint_minutes=1.0, keep_checkpoints=3)
+    same = with_training(checkpoint_minutes=1.0, keep_checkpoints=3, loggers=("csv",))
     assert open_checkpoints(folder, same, "data").latest().state == {"step": 5}
 
 
