@@ -69,11 +69,7 @@ class FeatureCache:
             stores = {m: own for m, own in stores.items() if all(s.is_whole for s in own.values())}
         kept = {}
         for modality in self._within_budget(stores):
-            model = _encoding_model(task.backbone.encoders[modality], modality)
-            if all(
-                store.is_whole or self._fill(store, model, data, modality, split)
-                for split, store in stores[modality].items()
-            ):
+            if self._fill(stores[modality], task, data, modality):
                 kept[modality] = stores[modality]
         if not kept:
             return None
@@ -119,21 +115,29 @@ class FeatureCache:
     def _refuse(self, modality, reason):
         self.report(f"features of {modality} are not stored, but computed in each epoch: {reason}")
 
-    def _fill(self, store, model, data, modality, split):
+    def _fill(self, stores, task, data, modality):
         """Computes what is missing; returns whether it could be stored."""
+        missing = [split for split, store in stores.items() if not store.is_whole]
+        if not missing:
+            return True
+        counts = " and ".join(f"{stores[split].count:,} ({split})" for split in missing)
+        size = sum(stores[split].size for split in missing)
         self.report(
-            f"features of {modality} ({split}): {store.count:,} are computed once and stored, "
-            f"{_gb(store.size)} in {store.folder!r}"
+            f"features of {modality}: {counts} are computed once and stored, {_gb(size)} in "
+            f"{self.folder!r}"
         )
+        model = _encoding_model(task.backbone.encoders[modality], modality)
         try:
-            self._encode(store, model, data, modality, split)
+            for split in missing:
+                self._encode(stores[split], model, data, modality, split)
         except OSError as error:
-            self._refuse(modality, f"{store.folder!r} cannot be written to ({error.strerror})")
+            self._refuse(modality, f"{self.folder!r} cannot be written to ({error.strerror})")
         except OverflowError:
             self._refuse(modality, "they are too large for 16 bits")
-        if not store.is_whole:
-            shutil.rmtree(store.folder, ignore_errors=True)
-        return store.is_whole
+        for store in stores.values():
+            if not store.is_whole:
+                shutil.rmtree(store.folder, ignore_errors=True)
+        return all(store.is_whole for store in stores.values())
 
     def _encode(self, store, model, data, modality, split):
         batch_size = data.batch_size
