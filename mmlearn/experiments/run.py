@@ -30,6 +30,7 @@ from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.phases import run_phases
+from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
 NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart")  # whatever their values
@@ -43,6 +44,7 @@ class Fitted:
     Attributes:
         task: the trained task.
         source: the source of its data, without what cannot be read.
+        precision: str, the dtype policy it was trained in; the task computes in float32.
         data_print: str, the fingerprint of the data.
         skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
@@ -55,6 +57,7 @@ class Fitted:
 
     task: MultimodalClassifier
     source: object
+    precision: str
     data_print: str
     skipped: list
     reports: dict
@@ -78,7 +81,7 @@ def run(experiment, console=None):
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `seconds`, `data`, `parameters` and `versions`.
+        `history`, `precision`, `seconds`, `data`, `parameters` and `versions`.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
@@ -117,6 +120,8 @@ def fit(experiment, console=None, folder=None):
             f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
             "--training.num-replicas."
         )
+    precision, reason = choose(training.precision, find_gpus(), find_cpu_flags())
+    console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
     source = build_source(experiment.data)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
     for item in skipped[:SHOWN]:
@@ -131,14 +136,18 @@ def fit(experiment, console=None, folder=None):
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
-        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync)
+        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
     data, validation_dataset = build_datasets(experiment, source, task.preprocessor)
     data_print = fingerprint(source, ("train", "val"))
-    checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
+    checkpoints = None
+    if folder:  # of this precision: another device may choose another
+        chosen = dataclasses.replace(training, precision=precision)
+        resolved = dataclasses.replace(experiment, training=chosen)
+        checkpoints = open_checkpoints(folder, resolved, data_print)
     clock.lap("build")
     prior = label_prior(source, "train")
     try:
@@ -152,13 +161,25 @@ def fit(experiment, console=None, folder=None):
                 checkpoint_seconds=60 * training.checkpoint_minutes,
                 callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
             )
+            # What is scored is what is saved, and computes the same on any device.
+            task = task.with_dtype("float32") if precision != "float32" else task
         clock.lap("train")
         metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
     return Fitted(
-        task, source, data_print, skipped, reports, history, metrics, predictions, prior, clock
+        task,
+        source,
+        precision,
+        data_print,
+        skipped,
+        reports,
+        history,
+        metrics,
+        predictions,
+        prior,
+        clock,
     )
 
 
@@ -231,6 +252,7 @@ def save(fitted, experiment, output):
             "config": to_dict(experiment),
             "metrics": fitted.metrics,
             "history": fitted.history,
+            "precision": fitted.precision,
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fitted.data_print,
