@@ -100,8 +100,10 @@ class OurSide:
 
 def _source():
     names = [str(number) for number in range(NUM_CLASSES)]
-    frame = pandas.DataFrame({"photo": ["a.jpg"] * 2, "title": ["a", "b"], "kind": names[:2]})
-    return TableSource(frame, images="photo", text="title", labels="kind", label_names=names)
+    rows = {"photo": ["a.jpg"] * 2, "title": ["a", "b"], "kind": [names[:2], names]}
+    frame = pandas.DataFrame({**rows, "part": ["train", "val"]})
+    columns = {"images": "photo", "text": "title", "labels": "kind", "split": "part"}
+    return TableSource(frame, **columns, label_names=names)
 
 
 def _without_weights(model):

@@ -72,8 +72,8 @@ def test_it_trains_and_what_is_saved_computes_in_float32(policy, modalities, tmp
     high = saved.predict(x, verbose=0)
     assert low.dtype == high.dtype == np.float32
     np.testing.assert_allclose(low, high, atol=0.05)
-    saved.save_to_preset(tmp_path / "preset")
-    again = MultimodalClassifier.from_preset(tmp_path / "preset")
+    saved.save_to_preset(str(tmp_path / "preset"))
+    again = MultimodalClassifier.from_preset(str(tmp_path / "preset"))
     np.testing.assert_array_equal(again.predict(x, verbose=0), high)
 
 
