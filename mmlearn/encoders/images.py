@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from data_prep import images, names
+from mmlearn.encoders.batch_norm import FusedBatchNormalization, fuse_batch_norm
 from mmlearn.encoders.encoder import Encoder, first_line
 
 
@@ -194,7 +195,7 @@ def resnet50(image_size=224, weights="default"):
             "online once, or pass --model.images.weights FILE.h5 (a local copy of "
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5) or --model.images.weights none."
         ) from error
-    return ImageEncoder(model, normalization="caffe", name="images_encoder")
+    return ImageEncoder(fuse_batch_norm(model), normalization="caffe", name="images_encoder")
 
 
 def resnet_tiny(image_size=96, weights="default"):
@@ -214,7 +215,7 @@ def resnet_tiny(image_size=96, weights="default"):
     def convolve(x, filters, name, strides=1, kernel_size=3):
         options = {"padding": "same", "use_bias": False, "name": f"{name}_conv"}
         x = layers.Conv2D(filters, kernel_size, strides, **options)(x)
-        return layers.BatchNormalization(name=f"{name}_bn")(x)
+        return FusedBatchNormalization(name=f"{name}_bn")(x)
 
     inputs = keras.Input((image_size, image_size, 3))
     # Stride 4 at once: on a CPU, half of the time would go into the first, largest maps.

@@ -33,13 +33,14 @@ def build_source(config):
     )
 
 
-def build_classifier(config, source, num_replicas=1):
+def build_classifier(config, source, num_replicas=1, dtype=None):
     """Builds the classifier of a `ModelConfig`, under the current strategy's scope.
 
     Args:
         config: `ModelConfig`.
         source: a source; its labels name the classes, its captions train a missing vocabulary.
         num_replicas: int. With more than one, batch normalisation is synchronised.
+        dtype: dtype policy of the backbone, by default that of Keras; heads compute in float32.
 
     Raises:
         ValueError: when the data lack labels or a modality of the model.
@@ -79,6 +80,7 @@ def build_classifier(config, source, num_replicas=1):
         hidden_dim=config.hidden_dim,
         dropout=config.dropout,
         modality_dropout=config.modality_dropout,
+        dtype=dtype,
     )
     return MultimodalClassifier(
         backbone,

@@ -113,6 +113,8 @@ class TrainingConfig:
     phases: tuple[TrainingPhase, ...] = ()
     batch_size: int = 32
     """Examples per step, all replicas together."""
+    precision: str = "auto"
+    """`float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: what the devices compute fastest."""
     strategy: str = "mirrored"
     """`mirrored` or `none`."""
     num_replicas: int | None = None

@@ -33,6 +33,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.phases import run_phases
+from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
 MONITORED = 256  # validation examples on which contributions are measured
@@ -48,6 +49,7 @@ class Fitted:
     Attributes:
         task: the trained task.
         source: the source of its data, without what cannot be read.
+        precision: str, the dtype policy it was trained in; the task computes in float32.
         data_print: str, the fingerprint of the data.
         skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
@@ -60,6 +62,7 @@ class Fitted:
 
     task: MultimodalClassifier
     source: object
+    precision: str
     data_print: str
     skipped: list
     reports: dict
@@ -83,7 +86,7 @@ def run(experiment, console=None):
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `remarks`, `warnings`, `seconds`, `data`, `parameters` and `versions`.
+        `history`, `remarks`, `warnings`, `precision`, `seconds`, `data`, `parameters` and `versions`.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
@@ -131,6 +134,8 @@ def fit(experiment, console=None, folder=None):
             f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
             "--training.num-replicas."
         )
+    precision, reason = choose(training.precision, find_gpus(), find_cpu_flags())
+    console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
     source = build_source(experiment.data)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
     for item in skipped[:SHOWN]:
@@ -145,14 +150,18 @@ def fit(experiment, console=None, folder=None):
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
-        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync)
+        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
     data = build_data(experiment, source, task.preprocessor)
     data_print = fingerprint(source, ("train", "val"))
-    checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
+    checkpoints = None
+    if folder:  # of this precision: another device may choose another
+        chosen = dataclasses.replace(training, precision=precision)
+        resolved = dataclasses.replace(experiment, training=chosen)
+        checkpoints = open_checkpoints(folder, resolved, data_print)
     clock.lap("build")
     prior = label_prior(source, "train")
     callbacks = []
@@ -177,6 +186,8 @@ def fit(experiment, console=None, folder=None):
                 ],
                 loggers=loggers,
             )
+            # What is scored is what is saved, and computes the same on any device.
+            task = task.with_dtype("float32") if precision != "float32" else task
         clock.lap("train")
         if training.monitor_contribution:
             clock.part("contribution", monitor.seconds)  # of those of "train"
@@ -185,7 +196,17 @@ def fit(experiment, console=None, folder=None):
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
     return Fitted(
-        task, source, data_print, skipped, reports, history, metrics, predictions, prior, clock
+        task,
+        source,
+        precision,
+        data_print,
+        skipped,
+        reports,
+        history,
+        metrics,
+        predictions,
+        prior,
+        clock,
     )
 
 
@@ -281,6 +302,7 @@ def save(fitted, experiment, output):
             "history": fitted.history,
             "remarks": remarks(fitted.history),
             "warnings": [line for record in fitted.history for line in find_ignored(record)],
+            "precision": fitted.precision,
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fitted.data_print,

@@ -243,6 +243,19 @@ class MultimodalTask(keras_hub.models.Task):
             self._run_explainer = lambda x: model(x, training=False)
         return self._run_explainer(inputs)
 
+    def with_dtype(self, dtype):
+        """Returns a copy with the same weights and preprocessor, in another precision.
+
+        Args:
+            dtype: str. Dtype policy of the backbone, such as `"float32"`. Heads stay in float32.
+        """
+        config = {**self.backbone.get_config(), "dtype_policy": dtype}
+        backbone = type(self.backbone).from_config(config)
+        config = {**self.get_config(), "backbone": backbone, "preprocessor": self.preprocessor}
+        copy = type(self)(**config)
+        copy.set_weights(self.get_weights())
+        return copy
+
     # --- Saving ------------------------------------------------------------------------------
 
     def get_compile_config(self):

@@ -1,9 +1,11 @@
 """Optimizers with a rate per variable, and the optimizer of a phase."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from data_prep.names import find
+from mmlearn.training.precision import scale_loss
 
 
 class _RatePerVariable:
@@ -30,8 +32,17 @@ class _RatePerVariable:
         if self.rate_factors is not None:
             rate = rate * self.rate_factors[self._get_variable_index(variable)]
         if self.weight_decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * (rate * self.weight_decay))
+            self._decay(variable, rate * self.weight_decay)
         super().update_step(gradient, variable, rate)
+
+    def _decay(self, variable, share):
+        if keras.config.backend() != "tensorflow":
+            self.assign_sub(variable, variable * share)
+            return
+        # One pass through memory instead of three.
+        tf.raw_ops.ResourceApplyGradientDescent(
+            var=_handle(variable), alpha=share, delta=tf.convert_to_tensor(variable)
+        )
 
     def _apply_weight_decay(self, variables):
         """Nothing: `update_step` does it, at each variable's own rate."""
@@ -47,8 +58,41 @@ class _RatePerVariable:
         return {**super().get_config(), "rate_factors": self.rate_factors}
 
 
+class _FusedAdam:
+    """The update of Adam in one TensorFlow kernel per variable.
+
+    Keras composes it of a dozen ops, each of which goes through memory once more: for a model of
+    100 M parameters that is what an update costs, and its graph takes long to compile.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.amsgrad or keras.config.backend() != "tensorflow":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index, dtype = self._get_variable_index(variable), variable.dtype
+        step = tf.cast(self.iterations + 1, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[index]),
+            v=_handle(self._velocities[index]),
+            beta1_power=tf.pow(tf.cast(self.beta_1, dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, dtype), step),
+            lr=tf.cast(learning_rate, dtype),
+            beta1=tf.cast(self.beta_1, dtype),
+            beta2=tf.cast(self.beta_2, dtype),
+            epsilon=tf.cast(self.epsilon, dtype),
+            # An embedding's gradient is of few rows; the averages of the others move all the same.
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        )
+
+
+def _handle(variable):
+    """The resource of a variable, on this replica where there are several."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+
+
 @keras.saving.register_keras_serializable(package="mmlearn")
-class AdamW(_RatePerVariable, keras.optimizers.AdamW):
+class AdamW(_RatePerVariable, _FusedAdam, keras.optimizers.AdamW):
     """AdamW whose rate may differ per variable; biases and norms (rank 1) do not decay.
 
     Args:
@@ -78,7 +122,8 @@ OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
 def build_optimizer(task, phase, steps_per_epoch):
     """Builds the optimizer of a phase, for the variables that are trainable now.
 
-    The rate follows a cosine with a linear warm-up over the steps of the phase.
+    The rate follows a cosine with a linear warm-up over the steps of the phase. Where the backbone
+    computes in float16, the loss is scaled.
 
     Args:
         task: a task, after `set_trainable`.
@@ -100,13 +145,14 @@ def build_optimizer(task, phase, steps_per_epoch):
     options = {"momentum": 0.9} if phase.optimizer == "sgd" else {}
     if phase.ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=phase.ema_momentum)
-    return cls(
+    optimizer = cls(
         schedule,
         weight_decay=phase.weight_decay,
         global_clipnorm=phase.clip_norm,
         rate_factors=rate_factors(task, phase.part_rates, phase.layer_decay),
         **options,
     )
+    return scale_loss(optimizer, task.backbone.dtype_policy)
 
 
 def unwrap(optimizer):

@@ -43,7 +43,8 @@ def test_without_factors_adamw_is_that_of_keras_with_biases_left_out():
         first.apply(gradients)
         second.apply(gradients)
     for one, two in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-6)
+        # The kernel has 1 - beta in float32, Keras in float64.
+        np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
 def test_as_many_factors_as_variables():
