@@ -85,7 +85,7 @@ def build(options, precision):
     task = build_classifier(model, source, dtype=precision)
     phase = dataclasses.replace(experiment.training.phases[1], epochs=options.epochs)
     data = build_data(dataclasses.replace(experiment, model=model), source, task.preprocessor)
-    return task, data, phase, fingerprint(source)
+    return task, data.for_phase(phase), phase, fingerprint(source)
 
 
 def rates(options, task, data, phase, cache):

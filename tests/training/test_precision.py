@@ -43,7 +43,7 @@ def train(policy, epochs=2, checkpoints=None, callbacks=(), modalities=("images"
 
     phase = TrainingPhase("only", epochs, learning_rate=1e-2, clip_norm=1.0)
     data = TrainingData(build, STEPS)
-    records = run_phases(task, [phase], data, None, checkpoints, 0.0, callbacks)
+    records = run_phases(task, [phase], data, None, checkpoints, 0.0, callbacks=callbacks)
     return task, records[0]["history"]["loss"]
 
 
