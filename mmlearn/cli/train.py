@@ -50,6 +50,8 @@ def run(args):
 
     console = Console(stderr=options.json)
     record = run_experiment(options.experiment, console)
+    if record is None:  # of several hosts, the chief alone reports
+        return
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
     if fingerprint not in (None, record["data"]["fingerprint"]):
         console.print("The data are not those of the run that was repeated, so results may differ.")

@@ -9,7 +9,7 @@ from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
 from mmlearn.training.data import TrainingData
-from mmlearn.training.distribution import synchronize_batch_norm
+from mmlearn.training.distribution import Host, synchronize_batch_norm
 
 DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
 
@@ -125,21 +125,38 @@ def build_tokenizer(config, source):
     )
 
 
-def build_datasets(experiment, source, preprocessor):
+def build_datasets(experiment, source, preprocessor, host=Host()):
     """Builds the training data and the validation dataset of an experiment.
+
+    Args:
+        experiment: `Experiment`.
+        source: a source.
+        preprocessor: `MultimodalPreprocessor`.
+        host: `Host`. Of several, each gets its part of every batch, which hold the same examples
+            together as the batches of one host.
 
     Returns:
         A `TrainingData` and a dataset.
+
+    Raises:
+        ValueError: when the batch size or an option of the data is not right.
     """
     data, batch_size = experiment.data, experiment.training.batch_size
+    if batch_size % host.count:
+        raise ValueError(
+            f"`batch_size` must be divisible by the {host.count} hosts. "
+            f"Received: batch_size={batch_size}. Fix: --training.batch-size."
+        )
     files = read_into_memory(source, "train") if data.cache else False
 
     def build(start=(0, 0), with_ids=False):
+        # With ids, the whole batch: what is wrong in it, all hosts tell alike.
+        part = Host() if with_ids else host
         return build_dataset(
             source,
             "train",
             preprocessor,
-            batch_size,
+            batch_size // part.count,
             shuffle=True,
             augmentations=data.augmentations,
             with_ids=with_ids,
@@ -149,10 +166,18 @@ def build_datasets(experiment, source, preprocessor):
             class_weights=data.class_weights,
             oversample=data.oversample,
             cache=files,
+            shard=(part.index, part.count),
             service=data.service,
         )
 
     build()  # where the batch size or an augmentation is wrong, it is said before training begins
     steps = count_examples(source, "train", data.oversample) // batch_size
-    validation = build_dataset(source, "val", preprocessor, batch_size, cache=data.cache)
+    validation = build_dataset(
+        source,
+        "val",
+        preprocessor,
+        batch_size // host.count,
+        cache=data.cache,
+        shard=(host.index, host.count),
+    )
     return TrainingData(build, steps), validation

@@ -29,6 +29,7 @@ from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.distribution import make_strategy
+from mmlearn.training.hosts import Hosts, local_copy, lost_hosts_named
 from mmlearn.training.phases import run_phases
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
@@ -72,27 +73,43 @@ def run(experiment, console=None):
     earlier run stay until then. An interrupted run leaves its checkpoints in `OUTPUT.checkpoints`,
     where the next call with the same experiment goes on; they are removed at the end.
 
+    Of several hosts, which all call this, the chief alone reports, evaluates and writes. The others
+    wait for it: if it fails, all must be started again.
+
     Args:
         experiment: `Experiment`.
         console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `seconds`, `data`, `parameters` and `versions`.
+        `history`, `seconds`, `data`, `parameters` and `versions`. `None` on a host that is not the
+        chief.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
         FloatingPointError: when the loss is no number.
+        ConnectionError: when another host is lost.
     """
+    training = experiment.training
     output = experiment.output or os.path.join("saved_models", experiment.name)
-    check_output(output)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
-    record = save(fit(experiment, console, folder), experiment, output)
-    shutil.rmtree(folder)
+    # Devices before the first op, which is in the screening of images: logical ones cannot be made
+    # afterwards.
+    strategy = make_strategy(training.strategy, training.num_replicas)
+    with lost_hosts_named():
+        hosts = Hosts(strategy)
+        if hosts.host.is_chief:
+            check_output(output)
+        fitted = fit(experiment, console, folder, hosts)
+        record = None
+        if hosts.host.is_chief:
+            record = save(fitted, experiment, output)
+            shutil.rmtree(folder)
+        hosts.wait()
     return record
 
 
-def fit(experiment, console=None, folder=None):
+def fit(experiment, console=None, folder=None, hosts=None):
     """Builds, trains and evaluates as an experiment says.
 
     Args:
@@ -100,16 +117,16 @@ def fit(experiment, console=None, folder=None):
         console: `rich.console.Console` for progress, or `None` for silence.
         folder: str. Where checkpoints are kept, and where training goes on if there are some; or
             `None` for no checkpoints.
+        hosts: `Hosts` of the experiment's strategy, which is made when it is `None`.
 
     Returns:
-        A `Fitted`.
+        A `Fitted`; `None` on a host that is not the chief.
     """
-    console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
-    # Devices before the first op, which is in the screening of images: logical ones cannot be made
-    # afterwards.
-    strategy = make_strategy(training.strategy, training.num_replicas)
+    hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
+    strategy, host = hosts.strategy, hosts.host
+    console = console if console and host.is_chief else Console(quiet=True)
     if training.batch_size % strategy.num_replicas_in_sync:
         # Uneven shares weigh the replicas' gradients wrongly, without a word.
         raise ValueError(
@@ -117,7 +134,8 @@ def fit(experiment, console=None, folder=None):
             f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
             "--training.num-replicas."
         )
-    source = build_source(experiment.data)
+    with hosts.chief_first():
+        source = build_source(experiment.data)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
     for item in skipped[:SHOWN]:
         console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
@@ -134,11 +152,13 @@ def fit(experiment, console=None, folder=None):
         task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
-        f"{strategy.num_replicas_in_sync} replica(s)"
+        f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s)"
     )
-    data, validation_dataset = build_datasets(experiment, source, task.preprocessor)
+    data, validation_dataset = build_datasets(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
-    checkpoints = open_checkpoints(folder, experiment, data_print) if folder else None
+    hosts.check_same([_what_decides(experiment, data_print), versions()])
+    keeps = folder and host.is_chief
+    checkpoints = open_checkpoints(folder, experiment, data_print) if keeps else None
     clock.lap("build")
     prior = label_prior(source, "train")
     try:
@@ -153,6 +173,12 @@ def fit(experiment, console=None, folder=None):
                 callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
             )
         clock.lap("train")
+        if not host.is_chief:
+            return None
+        if host.count > 1:
+            task = local_copy(task)
+            rows = training.batch_size // host.count
+            validation_dataset = build_dataset(source, "val", task.preprocessor, rows)
         metrics, predictions = evaluate(task, validation_dataset, prior, source.oracles("val"))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
@@ -176,11 +202,7 @@ def open_checkpoints(folder, experiment, data_print):
     training = experiment.training
     if training.restart:
         shutil.rmtree(folder, ignore_errors=True)
-    config = to_dict(experiment)
-    for name in NOT_IN_RESULTS:
-        config["training"].pop(name)
-    config.pop("output")
-    begun = {"config": config, "data": data_print}
+    begun = _what_decides(experiment, data_print)
     path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
     if not os.path.exists(path):
@@ -200,6 +222,15 @@ def open_checkpoints(folder, experiment, data_print):
             "it away, or another --output."
         )
     return checkpoints
+
+
+def _what_decides(experiment, data_print):
+    """What must be the same for the same results: the config and the data."""
+    config = to_dict(experiment)
+    for name in NOT_IN_RESULTS:
+        config["training"].pop(name)
+    config.pop("output")
+    return {"config": config, "data": data_print}
 
 
 def save(fitted, experiment, output):
