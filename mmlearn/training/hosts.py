@@ -221,9 +221,8 @@ class HostTrainer:
     def __init__(self, task):
         self.task = task
         self.strategy = task.distribute_strategy
-        self._train = self._on_replicas(task.train_step)
-        self._test = self._on_replicas(task.test_step)
         self._results = tf.function(task.get_metrics_result)
+        self._functions = {}
 
     def fit(
         self,
@@ -258,6 +257,7 @@ class HostTrainer:
         )
         task.stop_training = False
         logs = {}
+        train = self._on_replicas(task.train_step, dataset.element_spec)
         batches = iter(dataset)
         callbacks.on_train_begin()
         for epoch in range(initial_epoch, epochs):
@@ -265,7 +265,7 @@ class HostTrainer:
             callbacks.on_epoch_begin(epoch)
             for step in range(steps_per_epoch):
                 callbacks.on_train_batch_begin(step)
-                loss = self._train(next(batches))
+                loss = train(next(batches))
                 callbacks.on_train_batch_end(step, {"loss": float(loss)})
                 if task.stop_training:
                     break
@@ -291,12 +291,13 @@ class HostTrainer:
         return self._evaluate(self._distribute(dataset), callbacks, steps)
 
     def _evaluate(self, distributed, callbacks, steps=None):
+        test = self._on_replicas(self.task.test_step, distributed.element_spec)
         callbacks.on_test_begin()
         self.task.reset_metrics()
         # The hosts end together: one whose part is used up goes on with batches of no rows.
         for step, batch in enumerate(distributed):
             callbacks.on_test_batch_begin(step)
-            loss = self._test(batch)
+            loss = test(batch)
             callbacks.on_test_batch_end(step, {"loss": float(loss)})
             if step + 1 == steps:
                 break
@@ -307,15 +308,20 @@ class HostTrainer:
     def _metrics(self):
         return {name: float(value) for name, value in self._results().items()}
 
-    def _on_replicas(self, step):
-        tracker = next(metric for metric in self.task.metrics if metric.name == "loss")
+    def _on_replicas(self, step, element_spec):
+        # Of given shapes: the hosts count the sums of a trace, so that one that traced anew for its
+        # smaller share of a batch would take part in the wrong sums of the others.
+        key = (step.__name__, str(element_spec))
+        if key not in self._functions:
+            tracker = next(metric for metric in self.task.metrics if metric.name == "loss")
 
-        @tf.autograph.experimental.do_not_convert
-        def run(batch):
-            self.strategy.run(step, args=(batch,))
-            return tracker.result()  # over all replicas: they stop together where it is no number
+            @tf.autograph.experimental.do_not_convert
+            def run(batch):
+                self.strategy.run(step, args=(batch,))
+                return tracker.result()  # over all replicas: all stop where it is no number
 
-        return tf.function(run, reduce_retracing=True)
+            self._functions[key] = tf.function(run, input_signature=[element_spec])
+        return self._functions[key]
 
     def _distribute(self, dataset):
         dataset = dataset.map(self.task.preprocess_samples, num_parallel_calls=tf.data.AUTOTUNE)
