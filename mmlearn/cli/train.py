@@ -50,6 +50,8 @@ def run(args):
 
     console = Console(stderr=options.json)
     record = run_experiment(options.experiment, console)
+    if record is None:  # of several hosts, the chief alone reports
+        return
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
     for line in record["remarks"]:
         console.print(line, highlight=False, markup=False)

@@ -11,7 +11,7 @@ from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
 from mmlearn.training.data import SourceData
-from mmlearn.training.distribution import synchronize_batch_norm
+from mmlearn.training.distribution import Host, synchronize_batch_norm
 
 DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
 
@@ -129,8 +129,15 @@ def build_tokenizer(config, source):
     )
 
 
-def build_data(experiment, source, preprocessor):
-    """Builds the `SourceData` of an experiment: batches for training and for validation."""
+def build_data(experiment, source, preprocessor, host=Host()):
+    """Builds the `SourceData` of an experiment: batches for training and for validation.
+
+    Args:
+        experiment: `Experiment`.
+        source: a source.
+        preprocessor: `MultimodalPreprocessor`.
+        host: `Host`. Of several, each gets its part of every batch.
+    """
     data, training = experiment.data, experiment.training
     return SourceData(
         source,
@@ -138,6 +145,7 @@ def build_data(experiment, source, preprocessor):
         training.batch_size,
         data.augmentations,
         cache=data.cache,
+        host=host,
         seed=training.seed,
         class_weights=data.class_weights,
         oversample=data.oversample,

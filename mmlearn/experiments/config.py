@@ -112,13 +112,13 @@ class TrainingConfig:
 
     phases: tuple[TrainingPhase, ...] = ()
     batch_size: int = 32
-    """Examples per step, all replicas together."""
+    """Examples per step, all replicas of all hosts together."""
     precision: str = "auto"
     """`float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: what the devices compute fastest."""
     strategy: str = "mirrored"
-    """`mirrored` or `none`."""
+    """`mirrored`, `multi_worker` (several hosts, see the README) or `none`."""
     num_replicas: int | None = None
-    """By default all GPUs, or one; on a CPU, that many logical devices."""
+    """Of `mirrored`: by default all GPUs, or one; on a CPU, that many logical devices."""
     seed: int = 0
     """Of weights, order, dropout and augmentation. The same seed gives the same result."""
     checkpoint_minutes: float = 5.0

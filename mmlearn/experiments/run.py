@@ -1,5 +1,6 @@
 """Runs an experiment: train, evaluate, save; and scores a saved model."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -32,6 +33,7 @@ from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.feature_cache import FeatureCache
+from mmlearn.training.hosts import Hosts, lost_hosts_named
 from mmlearn.training.phases import run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
@@ -80,6 +82,9 @@ def run(experiment, console=None):
     earlier run stay until then. An interrupted run leaves its checkpoints in `OUTPUT.checkpoints`,
     where the next call with the same experiment goes on; they are removed at the end.
 
+    Of several hosts, which all call this, the chief alone reports, evaluates and writes. The others
+    wait for it: if it fails, all must be started again.
+
     Args:
         experiment: `Experiment`.
         console: `rich.console.Console` for progress, or `None` for silence.
@@ -87,16 +92,29 @@ def run(experiment, console=None):
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
         `history`, `remarks`, `warnings`, `precision`, `seconds`, `data`, `parameters` and `versions`.
+        `None` on a host that is not the chief.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
         FloatingPointError: when the loss is no number.
+        ConnectionError: when another host is lost.
     """
+    training = experiment.training
     output = _output(experiment)
-    check_output(output)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
-    record = save(fit(experiment, console, folder), experiment, output)
-    shutil.rmtree(folder)
+    # Devices before the first op, which is in the screening of images: logical ones cannot be made
+    # afterwards.
+    strategy = make_strategy(training.strategy, training.num_replicas)
+    with lost_hosts_named():
+        hosts = Hosts(strategy)
+        if hosts.host.is_chief:
+            check_output(output)
+        fitted = fit(experiment, console, folder, hosts)
+        record = None
+        if hosts.host.is_chief:
+            record = save(fitted, experiment, output)
+            shutil.rmtree(folder)
+        hosts.wait()
     return record
 
 
@@ -104,7 +122,7 @@ def _output(experiment):
     return experiment.output or os.path.join("saved_models", experiment.name)
 
 
-def fit(experiment, console=None, folder=None):
+def fit(experiment, console=None, folder=None, hosts=None):
     """Builds, trains and evaluates as an experiment says.
 
     Args:
@@ -112,31 +130,26 @@ def fit(experiment, console=None, folder=None):
         console: `rich.console.Console` for progress, or `None` for silence.
         folder: str. Where checkpoints are kept, and where training goes on if there are some; or
             `None` for no checkpoints.
+        hosts: `Hosts` of the experiment's strategy, which is made when it is `None`.
 
     Returns:
-        A `Fitted`.
+        A `Fitted`; `None` on a host that is not the chief.
     """
-    console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
+    hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
+    strategy, host = hosts.strategy, hosts.host
+    console = console if console and host.is_chief else Console(quiet=True)
     log_dir = training.log_dir or f"{_output(experiment).rstrip(os.sep)}.logs"
-    loggers = [
+    loggers = [  # of the chief alone
         logger_registry.get(name, log_dir, experiment.name, to_dict(experiment))
         for name in training.loggers
+        if host.is_chief
     ]
-    # Devices before the first op, which is in the screening of images: logical ones cannot be made
-    # afterwards.
-    strategy = make_strategy(training.strategy, training.num_replicas)
-    if training.batch_size % strategy.num_replicas_in_sync:
-        # Uneven shares weigh the replicas' gradients wrongly, without a word.
-        raise ValueError(
-            f"`batch_size` must be divisible by the {strategy.num_replicas_in_sync} replicas. "
-            f"Received: batch_size={training.batch_size}. Fix: --training.batch-size or "
-            "--training.num-replicas."
-        )
     precision, reason = choose(training.precision, find_gpus(), find_cpu_flags())
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
-    source = build_source(experiment.data)
+    with hosts.chief_first():
+        source = build_source(experiment.data)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
     for item in skipped[:SHOWN]:
         console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
@@ -153,15 +166,17 @@ def fit(experiment, console=None, folder=None):
         task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
-        f"{strategy.num_replicas_in_sync} replica(s)"
+        f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s)"
     )
-    data = build_data(experiment, source, task.preprocessor)
+    data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
-    checkpoints = None
-    if folder:  # of this precision: another device may choose another
-        chosen = dataclasses.replace(training, precision=precision)
-        resolved = dataclasses.replace(experiment, training=chosen)
-        checkpoints = open_checkpoints(folder, resolved, data_print)
+    # In this precision: another device may choose another.
+    resolved = dataclasses.replace(
+        experiment, training=dataclasses.replace(training, precision=precision)
+    )
+    hosts.check_same([_what_decides(resolved, data_print), versions()])
+    keeps = folder and host.is_chief
+    checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
     clock.lap("build")
     prior = label_prior(source, "train")
     callbacks = []
@@ -179,19 +194,27 @@ def fit(experiment, console=None, folder=None):
                 data,
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
-                feature_cache=_feature_cache(experiment.cache, folder, data_print, console, bar),
+                feature_cache=_feature_cache(
+                    experiment.cache, folder, data_print, host, console, bar
+                ),
                 callbacks=[
                     *callbacks,
                     lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
                 ],
                 loggers=loggers,
             )
-            # What is scored is what is saved, and computes the same on any device.
-            task = task.with_dtype("float32") if precision != "float32" else task
         clock.lap("train")
+        if not host.is_chief:
+            return None
         if training.monitor_contribution:
             clock.part("contribution", monitor.seconds)  # of those of "train"
-        metrics, predictions = evaluate(task, data.validation(), prior, source.oracles("val"))
+        if precision != "float32" or host.count > 1:
+            # What is scored is what is saved, and computes the same on any device; of several
+            # hosts, the others do not take part.
+            with strategy.scope() if host.count == 1 else contextlib.nullcontext():
+                task = task.with_dtype("float32")
+        validation = data.on_one_host().validation()
+        metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
@@ -210,8 +233,10 @@ def fit(experiment, console=None, folder=None):
     )
 
 
-def _feature_cache(config, folder, data_print, console, bar):
-    """Makes the `FeatureCache` of a run, or `None` where none is wanted or no folder is known."""
+def _feature_cache(config, folder, data_print, host, console, bar):
+    """Makes the `FeatureCache` of a run, or `None` where none is wanted or there is no one folder."""
+    if host.count > 1:
+        return None
     if config.folder is None and folder is not None:
         config = dataclasses.replace(config, folder=os.path.join(folder, "features"))
     if not config.features or config.folder is None:
@@ -244,12 +269,7 @@ def open_checkpoints(folder, experiment, data_print):
     training = experiment.training
     if training.restart:
         shutil.rmtree(folder, ignore_errors=True)
-    config = to_dict(experiment)
-    for name in NOT_IN_RESULTS:
-        config["training"].pop(name)
-    config.pop("output")
-    config["cache"].pop("folder")
-    begun = {"config": config, "data": data_print}
+    begun = _what_decides(experiment, data_print)
     path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
     if not os.path.exists(path):
@@ -269,6 +289,16 @@ def open_checkpoints(folder, experiment, data_print):
             "it away, or another --output."
         )
     return checkpoints
+
+
+def _what_decides(experiment, data_print):
+    """What must be the same for the same results: the config and the data."""
+    config = to_dict(experiment)
+    for name in NOT_IN_RESULTS:
+        config["training"].pop(name)
+    config.pop("output")
+    config["cache"].pop("folder")
+    return {"config": config, "data": data_print}
 
 
 def save(fitted, experiment, output):

@@ -41,7 +41,7 @@ def train_step(task, data):
             y_pred = task(part_x, training=True)
             loss = task.compute_loss(part_x, part_y, y_pred, part_weight, training=True)
             objective = task.optimizer.scale_loss(loss / num_parts)
-        _track(task, loss, mean_rows)
+        _track(task, loss + _hidden_nan(task, part_x), mean_rows)
         found = tape.gradient(objective, variables)
         gradients = found if gradients is None else _add(gradients, found)
         predictions.append(_cut(y_pred, 0, end - start))  # without a row that was lent
@@ -78,6 +78,19 @@ def _track(task, loss, mean_rows):
     num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     tracker = next(metric for metric in task.metrics if metric.name == "loss")
     tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
+
+
+def _hidden_nan(task, x):
+    """NaN when the inputs or the statistics of batch normalisation hold one, else 0.
+
+    The loss alone does not tell: on a CPU, TensorFlow fuses batch normalisation with the ReLU that
+    follows, and that kernel turns NaN into 0.
+    """
+    values = [v for v in tree.flatten(x) if v.dtype.is_floating]
+    for layer in task._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            values += [layer.moving_mean, layer.moving_variance]
+    return 0.0 * tf.add_n([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values] or [0.0])
 
 
 def _cut(data, start, end):

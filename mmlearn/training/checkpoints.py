@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Checkpoints:
             raise ValueError(f"`keep` must be positive. Received: keep={keep}.")
         self.folder = folder
         self.keep = keep
+        self._saved_at = time.monotonic()
         os.makedirs(folder, exist_ok=True)
 
     def save(self, number, state, arrays):
@@ -79,6 +81,11 @@ class Checkpoints:
             ) from None
         for old in self._numbers()[: -self.keep]:
             os.remove(os.path.join(self.folder, f"{old:012d}.npz"))
+        self._saved_at = time.monotonic()
+
+    def is_due(self, seconds):
+        """Whether the last one was saved, or this object made, that many seconds ago."""
+        return time.monotonic() - self._saved_at >= seconds
 
     def latest(self):
         """Returns the newest `Checkpoint` that is whole, or `None`; warns about damaged ones."""

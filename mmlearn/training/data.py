@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_prep import augment
 from data_prep.pipeline import build_dataset, count_examples, flat_captions, read_into_memory
+from mmlearn.training.distribution import Host
 
 SPLITS = ("train", "val")
 
@@ -56,10 +57,26 @@ class SourceData(TrainingData):
         batch_size: int.
         augmentations: names or functions, of training examples.
         cache: bool. Whether all image files are read into memory first.
+        host: `Host`. Of several, each gets its part of every batch; these parts hold the same
+            examples together as the batches of one host.
         **options: of `data_prep.pipeline.build_dataset`, for training.
     """
 
-    def __init__(self, source, preprocessor, batch_size, augmentations=(), cache=False, **options):
+    def __init__(
+        self,
+        source,
+        preprocessor,
+        batch_size,
+        augmentations=(),
+        cache=False,
+        host=Host(),
+        **options,
+    ):
+        if batch_size % host.count:
+            raise ValueError(
+                f"`batch_size` must be divisible by the {host.count} hosts. "
+                f"Received: batch_size={batch_size}. Fix: --training.batch-size."
+            )
         self.source = source
         self.preprocessors = dict.fromkeys(SPLITS, preprocessor)
         self.batch_size = batch_size
@@ -67,6 +84,7 @@ class SourceData(TrainingData):
         self.files = {
             split: read_into_memory(source, split) if cache else False for split in SPLITS
         }
+        self.host = host
         self.options = options
         self.build()  # where the batch size or an augmentation is wrong, it is said before training
         num_examples = count_examples(source, "train", options.get("oversample"))
@@ -74,11 +92,13 @@ class SourceData(TrainingData):
 
     def build(self, start=(0, 0), with_ids=False):
         """The training batches, see `TrainingData`."""
+        # With ids, the whole batch: what is wrong in it, all hosts tell alike.
+        host = Host() if with_ids else self.host
         return build_dataset(
             self.source,
             "train",
             self.preprocessors["train"],
-            self.batch_size,
+            self.batch_size // host.count,
             shuffle=True,
             augmentations=self.augmentations,
             with_ids=with_ids,
@@ -86,6 +106,7 @@ class SourceData(TrainingData):
             repeat=True,
             cache=self.files["train"],
             places=self.places,
+            shard=(host.index, host.count),
             **self.options,
         )
 
@@ -95,10 +116,15 @@ class SourceData(TrainingData):
             self.source,
             "val",
             self.preprocessors["val"],
-            self.batch_size,
+            self.batch_size // self.host.count,
             cache=self.files["val"],
             places=self.places,
+            shard=(self.host.index, self.host.count),
         )
+
+    def on_one_host(self):
+        """The same data, all of them on this host."""
+        return self._replace(host=Host())
 
     def for_phase(self, phase):
         """The data of a phase: without augmentations, if it wants none."""

@@ -1,12 +1,11 @@
 """Runs a list of phases through `fit`, from the last checkpoint on."""
 
-import time
-
 import keras
 import numpy as np
 
 from mmlearn.losses import classification
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
+from mmlearn.training.hosts import make_trainer, share_checkpoints
 from mmlearn.training.optimizers import build_optimizer, unwrap
 
 CHECKPOINT_SECONDS = 300
@@ -36,7 +35,8 @@ def run_phases(
         data: `TrainingData`.
         validation_dataset: dataset of `(x, y, sample_weight)`, or `None` for the one of `data`, if
             it has one.
-        checkpoints: `Checkpoints`, or `None`. The newest one there is where training goes on.
+        checkpoints: `Checkpoints`, or `None`. The newest one there is where training goes on. On
+            several hosts the chief's count, and the others may pass `None`.
         checkpoint_seconds: float. Time between two checkpoints within an epoch.
         feature_cache: `FeatureCache`, where phases store the features of encoders that they freeze;
             or `None`. Not used with a `validation_dataset` of your own.
@@ -55,6 +55,7 @@ def run_phases(
         The phases are section 3.2 of the methodology document.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
+    checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
     if checkpoint:
@@ -130,6 +131,7 @@ class _PhaseRun(keras.callbacks.Callback):
         self.log = EpochLog()
         self.start = (0, 0)
         self.metrics_then = []
+        self.trainer = make_trainer(learner)
 
     def fit(self, validation_dataset, callbacks=(), loggers=()):
         """Trains to the end of the phase and returns its history."""
@@ -148,7 +150,7 @@ class _PhaseRun(keras.callbacks.Callback):
         self.learner.stop_training = False
         for first, end, step in segments:
             if first < end and not self.learner.stop_training:
-                self.learner.fit(
+                self.trainer.fit(
                     self.data.build(start=(self.first_epoch + first, step)),
                     validation_data=validation_dataset,
                     initial_epoch=first,
@@ -173,11 +175,10 @@ class _PhaseRun(keras.callbacks.Callback):
         self.metrics_then = arrays[: state["num_metrics"]]
         self.best.load_state(state["best"], arrays[state["num_metrics"] :])
         if self.metrics_then:  # metrics have variables once they were used
-            self.learner.evaluate(self.data.build(start=(0, 0)), steps=1, verbose=0)
+            self.trainer.evaluate(self.data.build(start=(0, 0)), steps=1, verbose=0)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
-        self.saved_at = time.monotonic()
         if self.metrics_then:
             _assign(self.learner.metrics_variables, self.metrics_then)
             self.metrics_then = []
@@ -186,9 +187,8 @@ class _PhaseRun(keras.callbacks.Callback):
         step = self.data.steps_per_epoch - self.params["steps"] + batch + 1
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
-        if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+        if self.checkpoints.is_due(self.checkpoint_seconds):
             self._save(self.epoch, step, self.learner.metrics_variables)
-            self.saved_at = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         ends = epoch + 1 == self.phase.epochs or self.learner.stop_training

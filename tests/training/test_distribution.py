@@ -115,3 +115,55 @@ def test_too_many_replicas_after_the_start_are_refused():
     count = len(tf.config.list_physical_devices("GPU")) + 64
     with pytest.raises(ValueError, match=rf"{count} replicas on the CPU must be asked for before"):
         distribution.make_strategy("mirrored", num_replicas=count)
+
+
+def tf_config(**changes):
+    config = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+    return json.dumps({**config, **changes})
+
+
+def test_the_place_of_a_host_is_read_from_tf_config(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config())
+    assert distribution.find_host("multi_worker") == distribution.Host(1, 2)
+    assert not distribution.find_host("multi_worker").is_chief
+    cluster = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
+    monkeypatch.setenv("TF_CONFIG", tf_config(cluster=cluster))
+    assert distribution.find_host("multi_worker") == distribution.Host(2, 3)
+    assert distribution.find_host("none") == distribution.Host(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"TF_CONFIG, which is not set\. Fix: set it on each host"),
+        ("{", r"TF_CONFIG must be JSON\. Received: '{'\. Fix: set it as in"),
+        ("[]", "must have a cluster and a task"),
+        (tf_config(cluster={}), "must name hosts"),
+        (
+            tf_config(cluster={"worker": ["a"]}),
+            "must list the hosts of the type worker as HOST:PORT",
+        ),
+        (
+            tf_config(cluster={"worker": ["a:1", "a:1"]}),
+            "must give each host an address of its own",
+        ),
+        (tf_config(cluster={"worker": ["a:1"], "ps": ["b:2"]}), "alone, not 'ps'"),
+        (
+            tf_config(task={"type": "worker", "index": 2}),
+            r"one of its hosts \(worker 0, worker 1\)",
+        ),
+        (tf_config(task={"type": "worker", "index": "1"}), "type and index of one of its hosts"),
+    ],
+)
+def test_a_wrong_tf_config_is_refused(monkeypatch, text, message):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=message):
+        distribution.make_strategy("multi_worker")
+
+
+def test_several_hosts_need_their_strategy(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config())
+    with pytest.raises(ValueError, match=r"Fix: --training\.strategy multi_worker"):
+        distribution.make_strategy("mirrored")
+    with pytest.raises(ValueError, match=r"`num_replicas` is for the strategy 'mirrored'"):
+        distribution.make_strategy("multi_worker", num_replicas=2)
