@@ -176,10 +176,12 @@ def main():
     sides["mmlearn"] = OurSide(options)
     rounds = {name: [] for name in sides}
     for number in range(options.warmup + options.rounds):
-        for name, step in sides.items():
-            result = step()
-            if number >= options.warmup:
+        results = {name: step() for name, step in sides.items()}
+        if number >= options.warmup:
+            for name, result in results.items():
                 rounds[name].append(result)
+        shown = ", ".join(f"{name} {result['seconds']:.2f} s" for name, result in results.items())
+        console.print(f"step {number + 1}: {shown}", highlight=False)
     table = Table("", "parameters", "s/step", "from", "to", "samples/s", "peak GB")
     for name, results in rounds.items():
         seconds = [result["seconds"] for result in results]

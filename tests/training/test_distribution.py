@@ -81,7 +81,8 @@ def test_synchronized_batch_norm_keeps_weights_and_predictions():
     assert distribution.synchronize_batch_norm(encoder) is encoder
     # The same variables: a second copy would be trained and counted beside the first.
     assert [id(weight) for weight in encoder.weights] == [id(weight) for weight in weights]
-    np.testing.assert_array_equal(encoder(x)[0], before)
+    # Another kernel, so all but the last digits.
+    np.testing.assert_allclose(encoder(x)[0], before, rtol=1e-4, atol=1e-5)
     norms = [x for x in encoder._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
     assert norms
     assert all(norm.get_config()["synchronized"] for norm in norms)
