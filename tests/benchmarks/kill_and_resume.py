@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.kill_and_resume --work DIR
 
-A small experiment on synthetic scenes, three phases, a checkpoint after every step. The process gets
+A small experiment on synthetic scenes, three phases, the second one on stored features, a checkpoint
+after every step. The process gets
 SIGKILL at seeded random steps, after a random fraction of a second, so within steps, writes and
 validations alike; the same command is started again until it ends. Prints how many weights and
 metrics differ, which should be none.
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import tyro
 
-EPOCHS, STEPS = (2, 1, 2), 6  # of the phases; of an epoch
+EPOCHS, STEPS = (2, 2, 2), 6  # of the phases; of an epoch
 BATCH_SIZE = 8
 LONGEST_WAIT = 1.0  # seconds between the checkpoint that is waited for and the kill
 
