@@ -3,10 +3,9 @@
     python -m tests.benchmarks.kill_and_resume --work DIR
 
 A small experiment on synthetic scenes, three phases, the second one on stored features, a checkpoint
-after every step. The process gets
-SIGKILL at seeded random steps, after a random fraction of a second, so within steps, writes and
-validations alike; the same command is started again until it ends. Prints how many weights and
-metrics differ, which should be none.
+after every step. The process gets SIGKILL at seeded random steps, after a random fraction of a second,
+so within steps, writes and validations alike; the same command is started again until it ends. Prints
+how many weights and metrics differ, which should be none.
 """
 
 import json
