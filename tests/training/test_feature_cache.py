@@ -70,6 +70,7 @@ def test_batches_hold_the_features_that_the_encoders_give(task, data, tmp_path):
             np.testing.assert_array_equal(weight, other_weight)
 
 
+@pytest.mark.large
 def test_a_phase_ends_where_it_ends_without_and_the_encoders_stay(task, data, tmp_path):
     x = data.validation().map(lambda x, *_: x)
     start = task.predict(x, verbose=0)
@@ -121,6 +122,7 @@ def test_stored_features_are_used_again_and_other_weights_are_not(task, data, tm
     assert re.match(r"features of text: 121 \(train\) and 61 \(val\) are computed once", lines[2])
 
 
+@pytest.mark.large
 def test_an_interrupted_store_goes_on_where_it_stopped(task, data, tmp_path, monkeypatch):
     from mmlearn.training import feature_cache
 

@@ -103,6 +103,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
+@pytest.mark.large
 def test_the_loss_scale_survives_an_interruption(tmp_path):
     whole, _ = train("mixed_float16", modalities=("text",))
     scale = whole.optimizer
