@@ -22,6 +22,7 @@ from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves
 from mmlearn.evaluation.evaluate import evaluate
+from mmlearn.experiments.begun import begin
 from mmlearn.experiments.build import build_classifier, build_data, build_source
 from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
@@ -93,7 +94,7 @@ def run(experiment, console=None):
     return record
 
 
-def fit(experiment, console=None, folder=None):
+def fit(experiment, console=None, folder=None, callbacks=()):
     """Builds, trains and evaluates as an experiment says.
 
     Args:
@@ -101,10 +102,20 @@ def fit(experiment, console=None, folder=None):
         console: `rich.console.Console` for progress, or `None` for silence.
         folder: str. Where checkpoints are kept, and where training goes on if there are some; or
             `None` for no checkpoints.
+        callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
 
     Returns:
         A `Fitted`.
+
+    Raises:
+        ValueError: when the config or the data (`DataError`) is not right.
+        FloatingPointError: when the loss is no number.
     """
+    if experiment.folds is not None:
+        raise ValueError(
+            f"A single run has no folds. Received: folds={experiment.folds}. Fix: leave --folds out, "
+            "or call `mmlearn.experiments.folds.run_folds`."
+        )
     console = console or Console(quiet=True)
     clock = _Clock()
     training = experiment.training
@@ -151,10 +162,14 @@ def fit(experiment, console=None, folder=None):
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
                 feature_cache=_feature_cache(experiment.cache, folder, data_print, console, bar),
-                callbacks=[lambda phase: RichProgress(bar, phase, data.steps_per_epoch)],
+                callbacks=[
+                    lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                    *callbacks,
+                ],
             )
         clock.lap("train")
         metrics, predictions = evaluate(task, data.validation(), prior, source.oracles("val"))
+        predictions["ids"] = np.array(source.examples("val").ids)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
@@ -197,31 +212,24 @@ def open_checkpoints(folder, experiment, data_print):
     training = experiment.training
     if training.restart:
         shutil.rmtree(folder, ignore_errors=True)
-    config = to_dict(experiment)
-    for name in NOT_IN_RESULTS:
-        config["training"].pop(name)
-    config.pop("output")
-    config["cache"].pop("folder")
-    begun = {"config": config, "data": data_print}
-    path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
-    if not os.path.exists(path):
-        with open(f"{path}.partial", "w", encoding="utf-8") as file:
-            json.dump(begun, file)
-        os.replace(f"{path}.partial", path)
-        return checkpoints
-    try:
-        with open(path, encoding="utf-8") as file:
-            there = json.load(file)
-    except ValueError:
-        there = None
-    if there != json.loads(json.dumps(begun)):
+    if not begin(folder, {"config": identity(experiment), "data": data_print}):
         raise ValueError(
             f"{folder!r} holds the checkpoints of an interrupted run of another experiment or on "
             "other data. Fix: start that one again to finish it, or pass --training.restart to throw "
             "it away, or another --output."
         )
     return checkpoints
+
+
+def identity(experiment):
+    """The part of an experiment that decides its results, as plain JSON types."""
+    config = to_dict(experiment)
+    for name in NOT_IN_RESULTS:
+        config["training"].pop(name)
+    config.pop("output")
+    config["cache"].pop("folder")
+    return config
 
 
 def save(fitted, experiment, output):
