@@ -33,18 +33,19 @@ def folds_table(record):
     """
     pooled = record["pooled"]
     count = len(record["runs"])
-    table = Table(title=f"{record['config']['name']}, mean of {count} folds")
-    for column in ("prediction from", "metric"):
-        table.add_column(column)
-    for column in ("mean", "std", "95 % interval", "corrected", "pooled"):
-        table.add_column(column, justify="right")
+    # 80 columns wide, so that it fits into any terminal.
+    table = Table(title=f"{record['config']['name']}, mean of {count} folds", pad_edge=False)
+    table.add_column("from")
+    for column in ("metric", "mean", "std", "95 % interval", "corrected", "pooled"):
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for name, metrics in record["metrics"].items():
         table.add_section()
-        for metric, values in metrics.items():
+        for place, (metric, values) in enumerate(metrics.items()):
             table.add_row(
-                name.replace("_", " "),
+                "" if place else name.replace("_", " "),
                 metric.replace("_", " "),
-                *(f"{values[c]:.4f}" for c in ("mean", "standard_deviation")),
+                f"{values['mean']:.4f}",
+                f"{values['standard_deviation']:.3f}",
                 f"{values['low']:.3f} to {values['high']:.3f}",
                 f"{values['corrected_low']:.3f} to {values['corrected_high']:.3f}",
                 f"{pooled[name][metric]:.4f}" if name in pooled else "",
