@@ -8,6 +8,7 @@ from data_prep.names import find
 
 VERBS = {
     "train": "train an experiment and save the model, the SavedModel and figures",
+    "tune": "search good settings of an experiment",
     "evaluate": "score a saved model on data",
     "predict": "labels for an image, a text, or both",
     "export": "write a SavedModel for TF Serving",
@@ -37,7 +38,9 @@ def main(args=None):
         find(args[0], VERBS, "command")
         importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:])
     except KeyboardInterrupt:
-        print("Stopped. No results were written.", file=sys.stderr)
+        print(
+            "Stopped. `train` and `tune` go on when the same command is repeated.", file=sys.stderr
+        )
         return 130
     except Exception as error:
         if debug:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn import experiments
-from mmlearn.cli.tables import metrics_table
+from mmlearn.cli.tables import folds_table, metrics_table
 from mmlearn.experiments.config import Experiment, read_run
 
 
@@ -22,8 +22,13 @@ class Train:
     """Print one JSON object as the last line of standard output, and progress to standard error."""
 
 
-def parse(args):
+def parse(args, kind=Train, verb="train"):
     """Picks the default config by the first argument and overrides it with the flags.
+
+    Args:
+        args: list of str.
+        kind: dataclass of the options, with an `experiment`.
+        verb: str. The command that they are of.
 
     Returns:
         The options, and the fingerprint of the data of the run that is repeated, or `None`.
@@ -33,9 +38,9 @@ def parse(args):
     default, fingerprint = read_run(name) if is_run else (experiments.get(name), None)
     rest = args[1:] if args and args[0] == name else args
     options = tyro.cli(
-        Train,
-        prog="python -m mmlearn train",
-        default=Train(default),
+        kind,
+        prog=f"python -m mmlearn {verb}",
+        default=kind(default),
         args=rest,
         config=(tyro.conf.AvoidSubcommands,),
     )
@@ -45,18 +50,20 @@ def parse(args):
 def run(args):
     """Trains and prints the results."""
     options, fingerprint = parse(args)
+    console = Console(stderr=options.json)
+    if options.experiment.folds is not None:
+        _run_folds(options, fingerprint, console)
+        return
     with quiet_start():
         from mmlearn.experiments.run import run as run_experiment
 
-    console = Console(stderr=options.json)
     record = run_experiment(options.experiment, console)
     if record is None:  # of several hosts, the chief alone reports
         return
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
     for line in record["remarks"]:
         console.print(line, highlight=False, markup=False)
-    if fingerprint not in (None, record["data"]["fingerprint"]):
-        console.print("The data are not those of the run that was repeated, so results may differ.")
+    _compare_data(fingerprint, record, console)
     output, seconds = record["output"], record["seconds"]
     console.print(
         f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"
@@ -69,3 +76,28 @@ def run(args):
     if options.json:
         summary = {"run": f"{output}/run.json", "metrics": record["metrics"], "seconds": seconds}
         print(json.dumps(summary))
+
+
+def _run_folds(options, fingerprint, console):
+    with quiet_start():
+        from mmlearn.experiments.folds import run_folds
+
+    record = run_folds(options.experiment, console)
+    console.print(folds_table(record))
+    _compare_data(fingerprint, record, console)
+    output, seconds = record["output"], record["seconds"]
+    console.print(
+        f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"
+        "  fold-0/ ...      a run per fold, as a single one leaves it\n"
+        "  predictions.npz  of every example, by the model that was not trained on it\n"
+        "  folds.json       means, intervals, config, versions",
+        highlight=False,
+    )
+    if options.json:
+        summary = {name: record[name] for name in ("metrics", "pooled", "seconds")}
+        print(json.dumps({"folds": f"{output}/folds.json", **summary}))
+
+
+def _compare_data(fingerprint, record, console):
+    if fingerprint not in (None, record["data"]["fingerprint"]):
+        console.print("The data are not those of the run that was repeated, so results may differ.")

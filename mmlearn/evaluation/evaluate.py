@@ -17,7 +17,8 @@ def evaluate(task, dataset, prior, oracles=None):
     Returns:
         `metrics`, a dict of row (`fused`, each modality, `nothing`, `prior`, `oracle_{name}`) to
         its metrics (see `multilabel_metrics`), a modality's own over the examples that have it; and
-        `predictions`, a dict of `labels` and of each modality's and the fused probabilities.
+        `predictions`, a dict of `labels`, of each modality's and the fused probabilities, and of
+        `{modality}_present`, bool `(num_examples,)`.
 
     Raises:
         ValueError: when the number of classes of data and task differ.
@@ -34,6 +35,7 @@ def evaluate(task, dataset, prior, oracles=None):
             f"The data has {labels.shape[1]} classes, but the model knows {task.num_classes}. "
             "Fix: evaluate on data with the labels that the model was trained on."
         )
+    present = {modality: np.concatenate(values) for modality, values in present.items()}
     outputs = task.predict_outputs(dataset.map(lambda x, y: x), verbose=0)
     predictions = {"fused": outputs[task.main_output]}
     for modality in task.backbone.modalities:
@@ -43,6 +45,7 @@ def evaluate(task, dataset, prior, oracles=None):
     rows.update({f"oracle_{name}": values for name, values in (oracles or {}).items()})
     scores = {}
     for name, values in rows.items():
-        known = np.concatenate(present[name]) if name in present else slice(None)
+        known = present.get(name, slice(None))
         scores[name] = multilabel_metrics(labels[known], values[known])
-    return scores, {"labels": labels, **predictions}
+    present = {f"{modality}_present": values for modality, values in present.items()}
+    return scores, {"labels": labels, **predictions, **present}

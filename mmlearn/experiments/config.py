@@ -159,6 +159,8 @@ class Experiment:
     cache: CacheConfig = field(default_factory=CacheConfig)
     output: str | None = None
     """Folder of the results. By default `saved_models/NAME`."""
+    folds: int | None = None
+    """Cross-validation: that many runs, each validated on another part of the training split."""
 
 
 def three_phases(epochs, learning_rates):

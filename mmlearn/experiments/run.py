@@ -23,6 +23,7 @@ from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
+from mmlearn.experiments.begun import begin
 from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
 from mmlearn.experiments.config import to_dict
 from mmlearn.models import MultimodalClassifier
@@ -122,7 +123,7 @@ def _output(experiment):
     return experiment.output or os.path.join("saved_models", experiment.name)
 
 
-def fit(experiment, console=None, folder=None, hosts=None):
+def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     """Builds, trains and evaluates as an experiment says.
 
     Args:
@@ -131,10 +132,20 @@ def fit(experiment, console=None, folder=None, hosts=None):
         folder: str. Where checkpoints are kept, and where training goes on if there are some; or
             `None` for no checkpoints.
         hosts: `Hosts` of the experiment's strategy, which is made when it is `None`.
+        callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
 
     Returns:
         A `Fitted`; `None` on a host that is not the chief.
+
+    Raises:
+        ValueError: when the config or the data (`DataError`) is not right.
+        FloatingPointError: when the loss is no number.
     """
+    if experiment.folds is not None:
+        raise ValueError(
+            f"A single run has no folds. Received: folds={experiment.folds}. Fix: leave --folds out, "
+            "or call `mmlearn.experiments.folds.run_folds`."
+        )
     clock = _Clock()
     training = experiment.training
     hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
@@ -174,18 +185,18 @@ def fit(experiment, console=None, folder=None, hosts=None):
     resolved = dataclasses.replace(
         experiment, training=dataclasses.replace(training, precision=precision)
     )
-    hosts.check_same([_what_decides(resolved, data_print), versions()])
+    hosts.check_same([identity(resolved), data_print, versions()])
     keeps = folder and host.is_chief
     checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
     clock.lap("build")
     prior = label_prior(source, "train")
-    callbacks = []
+    monitors = []
     if training.monitor_contribution:
         sample = build_sample(experiment, source, task.preprocessor, MONITORED)
         monitor = ContributionMonitor(
             sample, task, lambda line: console.print(f"[bold]warning[/]: {line}", highlight=False)
         )
-        callbacks.append(monitor.for_phase)
+        monitors.append(monitor.for_phase)
     try:
         with strategy.scope(), progress_bar(console) as bar, logger_registry.closing(loggers):
             history = run_phases(
@@ -198,8 +209,9 @@ def fit(experiment, console=None, folder=None, hosts=None):
                     experiment.cache, folder, data_print, host, console, bar
                 ),
                 callbacks=[
-                    *callbacks,
+                    *monitors,
                     lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                    *callbacks,
                 ],
                 loggers=loggers,
             )
@@ -215,6 +227,7 @@ def fit(experiment, console=None, folder=None, hosts=None):
                 task = task.with_dtype("float32")
         validation = data.on_one_host().validation()
         metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
+        predictions["ids"] = np.array(source.examples("val").ids)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise _name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
@@ -269,20 +282,8 @@ def open_checkpoints(folder, experiment, data_print):
     training = experiment.training
     if training.restart:
         shutil.rmtree(folder, ignore_errors=True)
-    begun = _what_decides(experiment, data_print)
-    path = os.path.join(folder, "begun.json")
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
-    if not os.path.exists(path):
-        with open(f"{path}.partial", "w", encoding="utf-8") as file:
-            json.dump(begun, file)
-        os.replace(f"{path}.partial", path)
-        return checkpoints
-    try:
-        with open(path, encoding="utf-8") as file:
-            there = json.load(file)
-    except ValueError:
-        there = None
-    if there != json.loads(json.dumps(begun)):
+    if not begin(folder, {"config": identity(experiment), "data": data_print}):
         raise ValueError(
             f"{folder!r} holds the checkpoints of an interrupted run of another experiment or on "
             "other data. Fix: start that one again to finish it, or pass --training.restart to throw "
@@ -291,14 +292,31 @@ def open_checkpoints(folder, experiment, data_print):
     return checkpoints
 
 
-def _what_decides(experiment, data_print):
-    """What must be the same for the same results: the config and the data."""
+def check_one_host(experiment, what):
+    """Refuses several hosts for what trains more than once.
+
+    Args:
+        experiment: `Experiment`.
+        what: str. For the message.
+
+    Raises:
+        ValueError: when the experiment is for several hosts.
+    """
+    if experiment.training.strategy == "multi_worker":
+        raise ValueError(
+            f"{what} trains on one host. Received: training.strategy='multi_worker'. Fix: "
+            "--training.strategy mirrored, on each host with folds or trials of its own."
+        )
+
+
+def identity(experiment):
+    """The part of an experiment that decides its results, as plain JSON types."""
     config = to_dict(experiment)
     for name in NOT_IN_RESULTS:
         config["training"].pop(name)
     config.pop("output")
     config["cache"].pop("folder")
-    return {"config": config, "data": data_print}
+    return config
 
 
 def save(fitted, experiment, output):
