@@ -28,7 +28,7 @@ from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
-from mmlearn.training.distribution import make_strategy
+from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.hosts import Hosts, local_copy, lost_hosts_named
 from mmlearn.training.phases import run_phases
 
@@ -93,11 +93,10 @@ def run(experiment, console=None):
     training = experiment.training
     output = experiment.output or os.path.join("saved_models", experiment.name)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
-    # Devices before the first op, which is in the screening of images: logical ones cannot be made
-    # afterwards.
-    strategy = make_strategy(training.strategy, training.num_replicas)
-    with lost_hosts_named():
-        hosts = Hosts(strategy)
+    with lost_hosts_named(find_host(training.strategy)):
+        # Devices before the first op, which is in the screening of images: logical ones cannot be
+        # made afterwards.
+        hosts = Hosts(make_strategy(training.strategy, training.num_replicas))
         if hosts.host.is_chief:
             check_output(output)
         fitted = fit(experiment, console, folder, hosts)
