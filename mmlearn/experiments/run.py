@@ -32,7 +32,7 @@ from mmlearn.training import loggers as logger_registry
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.contribution import ContributionMonitor, find_ignored
-from mmlearn.training.distribution import make_strategy
+from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
 from mmlearn.training.phases import run_phases
@@ -103,11 +103,10 @@ def run(experiment, console=None):
     training = experiment.training
     output = _output(experiment)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
-    # Devices before the first op, which is in the screening of images: logical ones cannot be made
-    # afterwards.
-    strategy = make_strategy(training.strategy, training.num_replicas)
-    with lost_hosts_named():
-        hosts = Hosts(strategy)
+    with lost_hosts_named(find_host(training.strategy)):
+        # Devices before the first op, which is in the screening of images: logical ones cannot be
+        # made afterwards.
+        hosts = Hosts(make_strategy(training.strategy, training.num_replicas))
         if hosts.host.is_chief:
             check_output(output)
         fitted = fit(experiment, console, folder, hosts)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from dataclasses import dataclass
 
 import keras
@@ -155,13 +157,18 @@ def _make_multi_worker(num_replicas):
             f"sees, or its CPU. Received: {num_replicas}. Fix: leave it out, or hide GPUs "
             "(CUDA_VISIBLE_DEVICES)."
         )
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise ValueError(
             f"Several hosts must be asked for before TensorFlow starts ({error}). Fix: restart the "
             "process, or use the command line."
         ) from None
+    if before is not None and threading.current_thread() is threading.main_thread():
+        # TensorFlow takes SIGTERM as a mere notice, and the host would go on until it is killed.
+        signal.signal(signal.SIGTERM, before)
+    return strategy
 
 
 def synchronize_batch_norm(encoder):

@@ -116,10 +116,14 @@ class Hosts:
 
 
 @contextlib.contextmanager
-def lost_hosts_named():
+def lost_hosts_named(host):
     """Turns what TensorFlow raises when another host is gone into a line with the fix.
 
-    It notices a process that ended at once or by its missing heartbeats, after about 10 s.
+    It notices a process that ended at once, or by its missing heartbeats after about 10 s. A host
+    that has not come yet is waited for.
+
+    Args:
+        host: `Host`. With one host there is nothing to turn.
 
     Raises:
         ConnectionError: when another host has ended or cannot be reached.
@@ -127,6 +131,8 @@ def lost_hosts_named():
     try:
         yield
     except _LOST as error:
+        if host.count == 1:
+            raise
         raise ConnectionError(
             "Another host has ended or cannot be reached, so this one stops. Fix: see what that one "
             "says, then start the same command on all hosts again; training goes on from the last "
@@ -327,7 +333,7 @@ class HostTrainer:
         dataset = dataset.map(self.task.preprocess_samples, num_parallel_calls=tf.data.AUTOTUNE)
         num_local = self.strategy.num_replicas_in_sync // find_host("multi_worker").count
         if num_local > 1:
-            dataset = _share_among_replicas(dataset, num_local)
+            dataset = share_among_replicas(dataset, num_local)
         with self.strategy.scope():
             # Keras cannot make the variables of metrics within a step of several replicas.
             self.task._symbolic_build(
@@ -339,8 +345,16 @@ class HostTrainer:
         return self.strategy.distribute_datasets_from_function(lambda context: dataset)
 
 
-def _share_among_replicas(dataset, count):
-    """Turns each batch into one part per replica of this host, whatever its number of rows."""
+def share_among_replicas(dataset, count):
+    """Turns each batch into one part per replica of this host, whatever its number of rows.
+
+    Args:
+        dataset: `tf.data.Dataset` of tuples of nested tensors.
+        count: int. The replicas of this host.
+
+    Returns:
+        A dataset of `count` times as many batches, some maybe of no rows.
+    """
     is_endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
 
     def divide(*batch):
@@ -353,6 +367,8 @@ def _share_among_replicas(dataset, count):
         return tf.data.Dataset.range(count).map(part)
 
     parts = dataset.flat_map(divide)
-    # Else the replicas would ask each other before every batch whether there is one.
-    cardinality = tf.data.INFINITE_CARDINALITY if is_endless else tf.data.UNKNOWN_CARDINALITY
-    return parts.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(count)
+    if is_endless:
+        # Else the replicas would ask each other before every batch whether there is one.
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        parts = parts.apply(endless)
+    return parts.prefetch(count)

@@ -3,7 +3,7 @@
     python -m tests.training.hosts_program KIND FOLDER [--die-at STEP]
 
 With `TF_CONFIG` it is the host that is named there. KIND is `sgd` or `adamw`, for 20 steps of which
-some are uneven; `resume`, three epochs of whole batches with checkpoints in `FOLDER/checkpoints`; or
+some are uneven; `resume`, two epochs of whole batches with checkpoints in `FOLDER/checkpoints`; or
 `nan`, where one label is none. `--die-at` ends the process by SIGKILL after so many steps. Writes
 `FOLDER/result.npz` and `FOLDER/result.json` (the chief also `FOLDER/preset`); ends with code 3 and a
 line when another host is lost.
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from mmlearn.training.checkpoints import Checkpoints
 from mmlearn.training.data import TrainingData
-from mmlearn.training.distribution import Host, make_strategy
+from mmlearn.training.distribution import Host, find_host, make_strategy
 from mmlearn.training.hosts import Hosts, lost_hosts_named, make_trainer
 from mmlearn.training.optimizers import SGD, AdamW
 from mmlearn.training.phase import TrainingPhase
@@ -31,9 +31,8 @@ from tests.training.replicas_program import SIZES, build
 
 WHOLE = [8] * 6  # batches of the runs that are resumed
 PHASES = (
-    TrainingPhase("first", 1, ("fusion", "head"), learning_rate=1e-2),
     TrainingPhase(
-        "second",
+        "tune",
         2,
         optimizer="sgd",
         learning_rate=1e-2,
@@ -49,7 +48,7 @@ OPTIMIZERS = {
 
 
 class DieAt(keras.callbacks.Callback):
-    """Ends the process without a word after so many steps of a phase."""
+    """Ends the process without a word after so many steps."""
 
     def __init__(self, steps):
         super().__init__()
@@ -140,8 +139,9 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.folder, exist_ok=True)
     several = "TF_CONFIG" in os.environ
-    with lost_hosts_named():
-        hosts = Hosts(make_strategy("multi_worker" if several else "none"))
+    strategy = "multi_worker" if several else "none"
+    with lost_hosts_named(find_host(strategy)):
+        hosts = Hosts(make_strategy(strategy))
         if options.kind in OPTIMIZERS:
             task, report = train_steps(options.kind, hosts)
         else:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from mmlearn import MultimodalClassifier
 from mmlearn.training.checkpoints import Checkpoint, Checkpoints
 from mmlearn.training.distribution import Host
-from mmlearn.training.hosts import HostCheckpoints, Hosts, share_checkpoints
+from mmlearn.training.hosts import HostCheckpoints, Hosts, share_among_replicas, share_checkpoints
 from tests import toys
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_adamw_on_two_hosts_predicts_what_one_device_does(tmp_path):
 def test_a_run_that_lost_a_host_ends_with_the_weights_of_one_that_did_not(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train("resume", whole)
-    errors = train("resume", killed, codes=(3, -9), die_at=4)
+    errors = train("resume", killed, codes=(3, -9), die_at=9)
     assert "Another host has ended or cannot be reached" in errors[0].splitlines()[-1]
     assert list((killed / "0" / "checkpoints").iterdir())
     # The hosts share no disk, and the second one comes back with an empty one.
@@ -187,6 +187,18 @@ def test_checkpoints_arrive_as_they_were(tmp_path):
             other.shape,
             other.tobytes(),
         )
+
+
+@pytest.mark.parametrize("repeats", [1, None])
+def test_each_replica_of_a_host_has_its_part_of_every_batch(repeats):
+    batches = tf.data.Dataset.from_tensor_slices(({"x": np.arange(6)}, np.arange(6.0)))
+    batches = batches.batch(5).repeat(repeats)
+    shared = share_among_replicas(batches, 2)
+    assert (shared.cardinality() == tf.data.INFINITE_CARDINALITY) == (repeats is None)
+    found = [(x["x"].tolist(), y.tolist()) for x, y in shared.take(4).as_numpy_iterator()]
+    # Five rows, then one: the first replica gets none of it.
+    assert [x for x, _ in found] == [[0, 1], [2, 3, 4], [], [5]]
+    assert all(x == y for x, y in found)
 
 
 def test_one_host_keeps_its_checkpoints_as_they_are(tmp_path):
