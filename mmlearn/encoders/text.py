@@ -9,6 +9,7 @@ from keras import ops
 
 from data_prep import text
 from mmlearn.encoders.encoder import Encoder, first_line
+from mmlearn.encoders.projections import flatten_projections
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -127,6 +128,7 @@ class TextEncoder(Encoder):
             model = keras.Model(
                 model.input, model.output["sequence_output"], name=f"{model.name}_sequence"
             )
+        flatten_projections(model)
         super().__init__(model, **kwargs)
         self.sequence_length = sequence_length
 
