@@ -9,6 +9,7 @@ from data_prep.names import find
 VERBS = {
     "train": "train an experiment and save the model, the SavedModel and figures",
     "evaluate": "score a saved model on data",
+    "adapt": "new classes for a saved model, from a few examples of each",
     "predict": "labels for an image, a text, or both",
     "export": "write a SavedModel for TF Serving",
     "list": "what can be named in a config",
