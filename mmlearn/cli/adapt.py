@@ -92,23 +92,20 @@ def run(args):
 
 def _table(record):
     curves, baselines = record["curves"], record["baselines"]
-    table = Table(title="mAP in validation by examples per class, 95 % intervals over seeds")
-    table.add_column("features")
-    for point in curves["fused"]:
-        table.add_column(str(point["shots"]), justify="right")
-    for name, points in curves.items():
-        style = "bold" if name == "fused" else None
-        table.add_row(name, *map(_cell, points), style=style)
+    table = Table(title="mAP in validation, 95 % intervals over seeds")
+    table.add_column("examples per class")
+    for name in curves:
+        table.add_column(name, justify="right")
+    for row in zip(*curves.values(), strict=True):
+        table.add_row(str(row[0]["shots"]), *map(_cell, row))
     table.add_section()
-    width = len(curves["fused"])
     for baseline, values in baselines.items():
-        for name, value in values.items():
-            label = "the model itself, " + name if baseline == "zero_shot" else baseline
-            table.add_row(label, *[""] * (width - 1), f"{value:.4f}")
+        label = "the model itself" if baseline == "zero_shot" else baseline
+        table.add_row(label, *(f"{values[n]:.4f}" if n in values else "" for n in curves))
     return table
 
 
 def _cell(point):
     if point["low"] is None:
         return f"{point['mean']:.4f}"
-    return f"{point['mean']:.4f}\n±{point['high'] - point['mean']:.4f}"
+    return f"{point['mean']:.4f} ±{point['high'] - point['mean']:.4f}"
