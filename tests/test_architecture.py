@@ -107,7 +107,7 @@ def test_command_line_and_configs_start_without_tensorflow():
     code = (
         "import sys, data_prep.__main__, mmlearn.cli.main, mmlearn.cli.train, mmlearn.cli.evaluate,"
         " mmlearn.cli.predict, mmlearn.cli.export, mmlearn.cli.list, mmlearn.cli.config,"
-        " mmlearn.cli.tune;"
+        " mmlearn.cli.tune, mmlearn.cli.adapt;"
         "print(sorted({'tensorflow', 'keras', 'keras_hub'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -10,6 +10,7 @@ VERBS = {
     "train": "train an experiment and save the model, the SavedModel and figures",
     "tune": "search good settings of an experiment",
     "evaluate": "score a saved model on data",
+    "adapt": "new classes for a saved model, from a few examples of each",
     "predict": "labels for an image, a text, or both",
     "export": "write a SavedModel for TF Serving",
     "list": "what can be named in a config",

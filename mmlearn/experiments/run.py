@@ -228,7 +228,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
         predictions["ids"] = np.array(source.examples("val").ids)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise _name_bad_images(source, ("train", "val")) or error from None
+        raise name_bad_images(source, ("train", "val")) or error from None
     clock.lap("evaluate")
     return Fitted(
         task,
@@ -364,7 +364,7 @@ def save(fitted, experiment, output):
         }
         with open(os.path.join(partial, "run.json"), "w", encoding="utf-8") as file:
             json.dump(record, file, indent=2)
-        _replace(output, partial)
+        replace_output(output, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return record
@@ -401,21 +401,27 @@ def evaluate_model(model, data, split="val", batch_size=32):
     try:
         return evaluate(task, dataset, prior, source.oracles(split))[0]
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise _name_bad_images(source, (split,)) or error from None
+        raise name_bad_images(source, (split,)) or error from None
 
 
-def check_output(output):
+def check_output(output, what="a run", record="run.json", results=RESULTS):
     """Checks before the work that the results can be written.
 
+    Args:
+        output: str. The folder.
+        what: str. What an earlier result may be of, for the message.
+        record: str. The file that shows it.
+        results: tuple of str. All that it consists of.
+
     Raises:
-        ValueError: when the folder exists and is not the result of a run.
+        ValueError: when the folder exists and is not such a result.
         OSError: when its parent cannot be made or written to.
     """
-    is_run = os.path.isfile(os.path.join(output, "run.json"))
+    is_run = os.path.isfile(os.path.join(output, record))
     is_empty = os.path.isdir(output) and not os.listdir(output)
     if os.path.exists(output) and not is_run and not is_empty:
         raise ValueError(
-            f"The output {output!r} exists and is not the result of a run. Fix: pass another "
+            f"The output {output!r} exists and is not the result of {what}. Fix: pass another "
             "folder, --output DIR, or remove it."
         )
     if os.path.ismount(output):
@@ -425,11 +431,11 @@ def check_output(output):
         )
     if is_run:
         versions_there = os.listdir(os.path.join(output, "serving"))
-        kept = sorted(set(os.listdir(output)) - set(RESULTS))
+        kept = sorted(set(os.listdir(output)) - set(results))
         kept += sorted(f"serving/{version}" for version in versions_there if version != "1")
         if kept:
             raise ValueError(
-                f"The output {output!r} holds {kept[0]!r} besides the results of a run, and would be "
+                f"The output {output!r} holds {kept[0]!r} besides the results of {what}, and would be "
                 "replaced. Fix: pass another folder, --output DIR, or move that away."
             )
     parent = os.path.dirname(os.path.abspath(output))
@@ -438,7 +444,7 @@ def check_output(output):
         pass
 
 
-def _replace(output, partial):
+def replace_output(output, partial):
     """Puts the new results in the place of the old ones, which go last."""
     old = f"{partial}.old"
     if os.path.exists(output):
@@ -452,7 +458,7 @@ def _replace(output, partial):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _name_bad_images(source, splits):
+def name_bad_images(source, splits):
     """Names the files that went bad since they were screened."""
     for split in splits:
         bad = find_unreadable(source, split)

@@ -29,7 +29,7 @@ class MultimodalClassifier(MultimodalTask):
         preprocessor: `MultimodalPreprocessor`, or `None` for model inputs only.
         label_names: list of str, or `None` for `"0"`, `"1"`, ...
         activation: `"sigmoid"` (several labels may be true) or `"softmax"` (one is).
-        hidden_dim: int. Size of the head's hidden layer.
+        hidden_dim: int. Size of the head's hidden layer, or `None` for none: a linear head.
         dropout: float in [0, 1). Rate in the heads.
         **kwargs: of `keras.Model`.
 
@@ -98,10 +98,12 @@ class MultimodalClassifier(MultimodalTask):
             self.heads = _share.heads
         else:
             # Heads compute in float32: probabilities in bfloat16 have two or three digits.
-            self.heads = {
-                "hidden": layers.Dense(hidden_dim, "relu", dtype="float32", name="head_hidden"),
-                "dropout": layers.Dropout(dropout, dtype="float32", name="head_dropout"),
-            }
+            self.heads = {}
+            if hidden_dim is not None:
+                self.heads["hidden"] = layers.Dense(
+                    hidden_dim, "relu", dtype="float32", name="head_hidden"
+                )
+            self.heads["dropout"] = layers.Dropout(dropout, dtype="float32", name="head_dropout")
             for name in ("classes", *(f"{modality}_classes" for modality in auxiliary)):
                 self.heads[name] = layers.Dense(
                     num_classes, activation, dtype="float32", name=f"{name}_output"
@@ -206,8 +208,10 @@ class MultimodalClassifier(MultimodalTask):
 
     def classify(self, fused_features, training=None):
         """Runs the head on `fused_features (batch_size, dim)`: the probabilities of the classes."""
-        hidden = self.heads["dropout"](self.heads["hidden"](fused_features), training=training)
-        return self.heads["classes"](hidden)
+        hidden = fused_features
+        if self.hidden_dim is not None:
+            hidden = self.heads["hidden"](hidden)
+        return self.heads["classes"](self.heads["dropout"](hidden, training=training))
 
     def with_backbone(self, backbone):
         """Returns a classifier on another backbone that shares the heads with this one.

@@ -46,6 +46,8 @@ def test_help_names_every_verb(capfd):
         (["predict", "/nowhere", "--text", "a dog"], "holds no saved model. Fix:"),
         (["predict", "/nowhere"], "Fix: pass --image FILE or --text TEXT"),
         (["predict", "/nowhere", "--text", " "], "--text is empty"),
+        (["adapt", "/nowhere", "--data.source", "shapes"], "holds no saved model. Fix:"),
+        (["adapt", "/nowhere", "--data.source", "shapes", "--shots", "0"], "`shots` must be at"),
         (["export", "/nowhere"], "holds no saved model. Fix:"),
     ],
 )
