@@ -10,6 +10,7 @@ the mAP that both reach.
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def train(options, number):
     output = os.path.join(options.work, f"run{number}")
     words = [sys.executable, "-m", "mmlearn", "train", "coco_small", "--data.root", options.photos]
     words += ["--output", output, "--training.restart", *options.flags.split()]
-    seconds = [at for at, line in run(words) if " epoch " in f" {line.replace(':', ' ')}"]
+    seconds = [at for at, line in run(words) if re.match(r"[a-z ]+: epoch \d+/\d+ ", line)]
     with open(os.path.join(output, "run.json")) as file:
         history = json.load(file)["history"]
     scores = [
@@ -78,7 +79,7 @@ def train(options, number):
         for phase in history
         for score in phase["history"].get("val_classes_map", [None] * len(phase["history"]["loss"]))
     ]
-    return [(at, s) for at, s in zip(seconds[-len(scores) :], scores, strict=True) if s is not None]
+    return [(at, s) for at, s in zip(seconds, scores, strict=True) if s is not None]
 
 
 def train_torch(options):
