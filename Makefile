@@ -9,7 +9,7 @@ test: .venv/run-ready
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-large: .venv/dev-ready
-	$(BIN)/python -m pytest -q -m large --run-large
+	$(BIN)/python -m pytest -q -m large --run-large -n 2 --dist loadfile
 
 lint: .venv/dev-ready
 	$(BIN)/ruff check .
