@@ -202,6 +202,13 @@ AUGMENTATIONS = {
 
 # What an augmentation reads or changes. `flip_undirected` reads the text before it mirrors.
 _TOUCHED = {
+    "crop": {"images"},
+    "color": {"images"},
+    "erase": {"images"},
+    "blur": {"images"},
+    "noise": {"images"},
+    "mixup": {"images"},
+    "cutmix": {"images"},
     "flip": {"images", "text"},
     "flip_undirected": {"images", "text"},
     "drop_words": {"text"},
@@ -216,7 +223,7 @@ def touched_modalities(augmentations):
     """The modalities that augmentations read or change.
 
     Args:
-        augmentations: names or functions; of a function it is not known, so it is all.
+        augmentations: names or functions; where it is not known, as of a function, it is all.
 
     Returns:
         A set of str.
@@ -226,12 +233,8 @@ def touched_modalities(augmentations):
     >>> sorted(touched_modalities(["crop", "drop_words"]))
     ['images', 'text']
     """
-    touched = set()
-    for augmentation in augmentations:
-        if callable(augmentation):
-            return set(features.MODALITIES)
-        touched |= _TOUCHED.get(augmentation, {"images"})
-    return touched
+    everything = set(features.MODALITIES)
+    return set().union(*(_TOUCHED.get(augmentation, everything) for augmentation in augmentations))
 
 
 def get(identifier):

@@ -36,6 +36,18 @@ def read_note(folder):
         return None
 
 
+def remove(folder):
+    """Removes a folder so that an interruption leaves nothing of it under its name.
+
+    Args:
+        folder: str. It may be missing, and hold files that are still open.
+    """
+    if os.path.exists(folder):
+        trash = f"{folder.rstrip(os.sep)}.old-{os.getpid()}"
+        os.rename(folder, trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
 def open_output(output, begun, contents, restart=False):
     """Opens the output folder of a command that fills it run by run, new or to go on in it.
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from data_prep.options import Options
 from mmlearn.training.phase import TrainingPhase
 
+# Of `TrainingConfig`: what results do not depend on.
+NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart", "loggers", "log_dir")
+
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -13,7 +13,7 @@ from mmlearn.evaluation.cross_validation import pooled_metrics, summarize_folds
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
-from mmlearn.experiments.run import check_one_host, identity, run, versions
+from mmlearn.experiments.run import check_one_host, identity, run, versions, with_precision
 from mmlearn.training.distribution import make_strategy
 
 CONTENTS = ("fold-*", "folds.json", "predictions.npz")  # what it leaves
@@ -38,6 +38,7 @@ def run_folds(experiment, console=None):
         FloatingPointError: when the loss is no number.
     """
     _check(experiment)
+    experiment = with_precision(experiment)  # folds of different ones could not be averaged
     console = console or Console(quiet=True)
     output = experiment.output or os.path.join("saved_models", f"{experiment.name}-folds")
     # Devices before the first op; the runs of the folds find them made.
@@ -61,12 +62,14 @@ def run_folds(experiment, console=None):
 
 def fold_experiment(experiment, output, fold):
     """Returns the experiment of one fold, an ordinary one: `data.fold` of `data.num_folds`."""
+    training, own = experiment.training, os.path.join(output, f"fold-{fold}")
+    log_dir = training.log_dir and os.path.join(training.log_dir, f"fold-{fold}")
     return dataclasses.replace(
         experiment,
         folds=None,
         data=dataclasses.replace(experiment.data, num_folds=experiment.folds, fold=fold),
-        training=dataclasses.replace(experiment.training, restart=False),
-        output=os.path.join(output, f"fold-{fold}"),
+        training=dataclasses.replace(training, restart=False, log_dir=log_dir),
+        output=own,
     )
 
 
@@ -100,10 +103,10 @@ def _join(experiment, output, runs, data_print):
     joined = {name: np.concatenate([own[name] for own in predictions]) for name in predictions[0]}
     joined["fold"] = np.repeat(np.arange(len(runs)), counts)
     prior = np.repeat([record["data"]["label_prior"] for record in records], counts, axis=0)
-    stages = records[0]["seconds"]
+    stages, config = records[0]["seconds"], to_dict(experiment)
     record = {
         "output": output,
-        "config": to_dict(experiment),
+        "config": {**config, "training": {**config["training"], "restart": False}},
         "metrics": summarize_folds([record["metrics"] for record in records]),
         "pooled": pooled_metrics(joined, prior),
         "runs": [os.path.join(own.output, "run.json") for own in runs],

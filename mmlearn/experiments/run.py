@@ -23,9 +23,9 @@ from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
-from mmlearn.experiments.begun import begin
+from mmlearn.experiments.begun import begin, remove
 from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
-from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.config import NOT_IN_RESULTS, to_dict
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training import loggers as logger_registry
@@ -40,8 +40,6 @@ from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
 MONITORED = 256  # validation examples on which contributions are measured
-# Whatever their values.
-NOT_IN_RESULTS = ("checkpoint_minutes", "keep_checkpoints", "restart", "loggers", "log_dir")
 RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
 
 
@@ -113,7 +111,7 @@ def run(experiment, console=None):
         record = None
         if hosts.host.is_chief:
             record = save(fitted, experiment, output)
-            shutil.rmtree(folder)
+            remove(folder)
         hosts.wait()
     return record
 
@@ -156,7 +154,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         for name in training.loggers
         if host.is_chief
     ]
-    precision, reason = choose(training.precision, find_gpus(), find_cpu_flags())
+    precision, reason = choose_precision(training)
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
     with hosts.chief_first():
         source = build_source(experiment.data)
@@ -180,10 +178,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
-    # In this precision: another device may choose another.
-    resolved = dataclasses.replace(
-        experiment, training=dataclasses.replace(training, precision=precision)
-    )
+    resolved = with_precision(experiment)  # another device may choose another
     hosts.check_same([identity(resolved), data_print, versions()])
     keeps = folder and host.is_chief
     checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
@@ -205,7 +200,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
                 feature_cache=_feature_cache(
-                    experiment.cache, folder, data_print, host, console, bar
+                    experiment, folder, data_print, host, task, console, bar
                 ),
                 callbacks=[
                     *monitors,
@@ -245,9 +240,26 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
 
 
-def _feature_cache(config, folder, data_print, host, console, bar):
+def choose_precision(config):
+    """Chooses the precision of a `TrainingConfig`: the name of a dtype policy, and why."""
+    gpus = find_gpus()
+    if config.strategy == "mirrored":
+        gpus = gpus[: config.num_replicas]
+    return choose(config.precision, gpus, find_cpu_flags())
+
+
+def with_precision(experiment):
+    """Returns the experiment with the precision that these devices choose in the place of `auto`."""
+    precision, _ = choose_precision(experiment.training)
+    training = dataclasses.replace(experiment.training, precision=precision)
+    return dataclasses.replace(experiment, training=training)
+
+
+def _feature_cache(experiment, folder, data_print, host, task, console, bar):
     """Makes the `FeatureCache` of a run, or `None` where none is wanted or there is no one folder."""
+    config = experiment.cache
     if host.count > 1:
+        console.print("features of frozen encoders are not stored: there are several hosts")
         return None
     if config.folder is None and folder is not None:
         config = dataclasses.replace(config, folder=os.path.join(folder, "features"))
@@ -264,6 +276,8 @@ def _feature_cache(config, folder, data_print, host, console, bar):
         config.budget_gb,
         report=lambda text: console.print(text, highlight=False),
         progress=progress,
+        # Of the checkpoints: weights, two averages of the optimizer; the last ones and a new one.
+        reserve_bytes=12 * task.count_params() * (experiment.training.keep_checkpoints + 1),
     )
 
 
@@ -280,7 +294,7 @@ def open_checkpoints(folder, experiment, data_print):
     """
     training = experiment.training
     if training.restart:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
     if not begin(folder, {"config": identity(experiment), "data": data_print}):
         raise ValueError(
@@ -330,6 +344,9 @@ def save(fitted, experiment, output):
         The record, see `run`.
     """
     task, source, clock = fitted.task, fitted.source, fitted.clock
+    # What was chosen, to be repeated on any device; and not what is for one start alone.
+    training = dataclasses.replace(experiment.training, precision=fitted.precision, restart=False)
+    experiment = dataclasses.replace(experiment, training=training)
     partial = f"{output.rstrip(os.sep)}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -21,7 +21,7 @@ from mmlearn.encoders import ENCODERS
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
-from mmlearn.experiments.run import check_one_host, fit, identity, versions
+from mmlearn.experiments.run import check_one_host, fit, identity, versions, with_precision
 from mmlearn.experiments.space import with_values
 from mmlearn.fusions import FUSIONS
 from mmlearn.losses.classification import LOSSES
@@ -75,8 +75,10 @@ def run_search(search, num_trials=20, console=None):
         Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011. Akiba et al.,
         "Optuna", 2019.
     """
-    experiment = search.experiment
     _check(search, num_trials)
+    # Trials of different precisions could not be compared.
+    search = dataclasses.replace(search, experiment=with_precision(search.experiment))
+    experiment = search.experiment
     check_one_host(experiment, "A search")
     console = console or Console(quiet=True)
     output = experiment.output or os.path.join("saved_models", f"{experiment.name}-search")
@@ -248,6 +250,9 @@ def _run_trial(trial, study, search, output, console, title):
     values = {parameter.path: _draw(trial, parameter) for parameter in search.space}
     console.print(f"{title}: {values_in_words(values)}", highlight=False)
     experiment = trial_experiment(search.experiment, values)
+    logs = os.path.join(experiment.training.log_dir or f"{output}.logs", f"{first:05d}")
+    training = dataclasses.replace(experiment.training, log_dir=logs)
+    experiment = dataclasses.replace(experiment, training=training)
     phases = [phase for phase in experiment.training.phases if phase.epochs > 0]
 
     def report(phase):

@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass
 
 from data_prep.names import find
+from mmlearn.experiments.config import NOT_IN_RESULTS
 
 _NUMBERS = (int, float)
 # What must stay, or the trials could not be compared, and what decides nothing.
@@ -16,7 +17,7 @@ _FIXED_DATA = (
     *("source", "root", "options", "val_fraction", "num_folds", "fold", "stratify", "split_seed"),
     "max_unreadable",
 )
-_FIXED_TRAINING = ("checkpoint_minutes", "keep_checkpoints", "restart")
+_FIXED_TRAINING = (*NOT_IN_RESULTS, "strategy", "num_replicas")
 
 
 @dataclass(frozen=True)

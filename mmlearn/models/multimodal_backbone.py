@@ -181,6 +181,7 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
+            dtype=self.dtype_policy,
             _share=self,
         )
 

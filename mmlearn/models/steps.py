@@ -170,7 +170,8 @@ def clip_gradients(gradients, optimizer):
     replica = tf.distribute.get_replica_context()
     num_replicas = replica.num_replicas_in_sync
     scale = 1.0  # of the gradients
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if is_scaled:
         scale = optimizer.dynamic_scale.value if optimizer.built else optimizer.initial_scale
         optimizer = optimizer.inner_optimizer
     elif optimizer.loss_scale_factor:
@@ -180,7 +181,9 @@ def clip_gradients(gradients, optimizer):
             "`gradient_accumulation_steps` of a Keras optimizer does not work on several replicas. "
             "Fix: `compile(micro_batches=...)`, which accumulates within a step."
         )
-    if not (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
+    clips = optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue
+    # A dynamic loss scale looks at the gradients of the first replica alone: all must see the sum.
+    if not clips and not (is_scaled and num_replicas > 1):
         return gradients
     places = [place for place, gradient in enumerate(gradients) if gradient is not None]
     total = [gradients[place] for place in places]
@@ -191,6 +194,8 @@ def clip_gradients(gradients, optimizer):
         clipped = [tf.clip_by_norm(g, scale * optimizer.clipnorm) for g in total]
     elif optimizer.global_clipnorm:
         clipped, _ = tf.clip_by_global_norm(total, scale * optimizer.global_clipnorm)
+    elif not optimizer.clipvalue:
+        clipped = total
     else:
         limit = scale * optimizer.clipvalue
         clipped = [tf.clip_by_value(g, -limit, limit) for g in total]

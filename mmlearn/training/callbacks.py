@@ -46,6 +46,15 @@ class StopOnNaN(keras.callbacks.Callback):
             f"(now {self.phase.learning_rate}), or look for broken labels."
         )
 
+    def on_epoch_end(self, epoch, logs=None):
+        loss = (logs or {}).get("val_loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The validation loss became {float(loss)} in phase {self.phase.name!r}, epoch "
+                f"{epoch + 1}. Fix: a lower learning rate (now {self.phase.learning_rate}), or look "
+                "for broken images or labels in the validation split."
+            )
+
 
 class BestEpoch(keras.callbacks.Callback):
     """Remembers the best epoch of a phase, and ends the phase when no better one comes.
@@ -80,7 +89,7 @@ class BestEpoch(keras.callbacks.Callback):
             )
         value = float(logs[name])
         sign = 1 if name.endswith("loss") else -1
-        if self.value is None or sign * value < sign * self.value:
+        if self.value is None or math.isnan(self.value) or sign * value < sign * self.value:
             self.epoch, self.value = epoch, value
             if self.phase.restore_best:
                 self.weights = self._averages or self.model.get_weights()

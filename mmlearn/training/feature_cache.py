@@ -22,6 +22,7 @@ from mmlearn.training.feature_store import FeatureStore
 BATCHES_AT_A_TIME = 8  # in memory, and encoded by all devices, before they are written
 SECONDS_BETWEEN_NOTES = 30  # what is lost when the process is killed
 SHARE_OF_DISK = 0.9  # of what is free
+_FORMAT = 1  # to be raised where images or texts are converted in another way
 
 
 class FeatureCache:
@@ -34,6 +35,7 @@ class FeatureCache:
         report: function that takes a line of text: what is stored, or what not and why.
         progress: function `(description, total) -> advance`, where `advance(count)` is called as
             values get done.
+        reserve_bytes: int. What must stay free on the disk, for checkpoints.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class FeatureCache:
         budget_gb=20.0,
         report=lambda line: None,
         progress=lambda description, total: lambda count: None,
+        reserve_bytes=0,
     ):
         if not budget_gb >= 0:
             raise ValueError(f"`budget_gb` must be at least 0. Received: budget_gb={budget_gb}.")
@@ -51,26 +54,41 @@ class FeatureCache:
         self.budget_gb = budget_gb
         self.report = report
         self.progress = progress
+        self.reserve_bytes = reserve_bytes
 
-    def prepare(self, task, phase, data):
+    def prepare(self, task, phase, data, only=None):
         """Stores the features of the encoders that a phase leaves as they are.
 
         Args:
             task: a task, after `set_trainable`.
             phase: the `TrainingPhase`.
             data: the `TrainingData` of the phase.
+            only: modalities whose features the phase had stored when it was interrupted; `None` where
+                it begins now.
 
         Returns:
             A task that shares all other weights with the given one, and its `SourceData`; or `None`
             where there is nothing to store.
+
+        Raises:
+            ValueError: when those of `only` cannot be stored any more.
         """
-        stores = {m: self._stores(task, data, m) for m in storable_modalities(task, data)}
-        if phase.epochs < 2:  # storing costs about one epoch; but what is there may be used
+        modalities = storable_modalities(task, data) if only is None else only
+        stores = {m: self._stores(task, data, m) for m in modalities}
+        if (
+            phase.epochs < 2 and only is None
+        ):  # storing costs about one epoch; but what is there may be used
             stores = {m: own for m, own in stores.items() if all(s.is_whole for s in own.values())}
         kept = {}
         for modality in self._within_budget(stores):
             if self._fill(stores[modality], task, data, modality):
                 kept[modality] = stores[modality]
+        if only is not None and sorted(kept) != sorted(only):
+            raise ValueError(
+                f"The interrupted phase {phase.name!r} trained on stored features of "
+                f"{' and '.join(only)}, which cannot be stored now. Fix: make room in "
+                f"{self.folder!r}, or --training.restart."
+            )
         if not kept:
             return None
         converters = {m: {s: StoredFeatures(own[s]) for s in SPLITS} for m, own in kept.items()}
@@ -101,6 +119,7 @@ class FeatureCache:
             size = sizes[modality]
             missing = sum(s.size for s in stores[modality].values() if not s.is_whole)
             free = SHARE_OF_DISK * shutil.disk_usage(_existing(self.folder)).free
+            free = max(free - self.reserve_bytes, 0)
             if size > budget:
                 self._refuse(
                     modality, f"they need {_gb(size)} of {_gb(budget)} (--cache.budget-gb)"
@@ -133,7 +152,7 @@ class FeatureCache:
         except OSError as error:
             self._refuse(modality, f"{self.folder!r} cannot be written to ({error.strerror})")
         except OverflowError:
-            self._refuse(modality, "they are too large for 16 bits")
+            self._refuse(modality, "some are too large for 16 bits, or no numbers")
         for store in stores.values():
             if not store.is_whole:
                 shutil.rmtree(store.folder, ignore_errors=True)
@@ -141,7 +160,7 @@ class FeatureCache:
 
     def _encode(self, store, model, data, modality, split):
         batch_size = data.batch_size
-        done = store.begin()
+        done = store.begin() // batch_size  # batches
         advance = self.progress(f"features of {modality} ({split})", store.count)
         advance(min(done * batch_size, store.count))
         noted = time.monotonic()
@@ -160,9 +179,9 @@ class FeatureCache:
             advance(len(places))
             done += len(batches)
             if time.monotonic() - noted > SECONDS_BETWEEN_NOTES:
-                store.note(done)
+                store.note(min(done * batch_size, store.count))
                 noted = time.monotonic()
-        store.note(done, is_whole=True)
+        store.note(store.count, is_whole=True)
 
 
 class StoredFeatures:
@@ -195,6 +214,7 @@ class StoredFeatures:
             lambda places: tuple(column[places] for column in self._columns.values()),
             [values],
             (tf.float16, tf.uint8, tf.uint8),
+            stateful=False,  # or tf.data would read one batch after the other
         )
         return {
             f"{modality}_features": tf.ensure_shape(features, (None, self.length, self.dim)),
@@ -235,12 +255,13 @@ def _origin(task, modality):
     encoder, converter = task.backbone.encoders[modality], task.preprocessor.converters[modality]
     tokenizer = getattr(converter, "tokenizer", None)
     parts = [
+        [_FORMAT, tf.__version__, keras.__version__],
         keras.saving.serialize_keras_object(converter),
         keras.saving.serialize_keras_object(encoder),
         tokenizer.get_vocabulary() if tokenizer else [],  # it is not in the config
     ]
     digest = hashlib.sha256(json.dumps(parts).encode())
-    for variable in encoder.variables:
+    for variable in encoder.weights:  # not the states of random numbers
         digest.update(np.ascontiguousarray(ops.convert_to_numpy(variable)).tobytes())
     return digest.hexdigest()
 

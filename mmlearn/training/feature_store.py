@@ -33,8 +33,8 @@ class FeatureStore:
         return sum(dtype.itemsize * int(np.prod(shape)) for dtype, shape in self.columns.values())
 
     @property
-    def num_batches(self):
-        """How many batches were written for certain; 0 where the folder is missing or damaged."""
+    def num_written(self):
+        """How many values were written for certain; 0 where the folder is missing or damaged."""
         return self._read_note()[0]
 
     @property
@@ -47,21 +47,22 @@ class FeatureStore:
             sizes = [os.path.getsize(self._path(name)) for name in self.columns]
             with open(self._path(_NOTE), encoding="utf-8") as file:
                 note = json.load(file)
-            num_batches, is_whole = int(note["batches"]), bool(note["is_whole"])
+            num_written, is_whole = int(note["values"]), bool(note["is_whole"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0, False
-        return num_batches, is_whole and sum(sizes) == self.size
+        return num_written, is_whole and sum(sizes) == self.size
 
     def begin(self):
         """Makes the files where they are missing.
 
         Returns:
-            The number of batches that are there from an interrupted time.
+            The number of values that are there from an interrupted time.
         """
         os.makedirs(self.folder, exist_ok=True)
+        num_written = self.num_written
         for name in self.columns:
-            open(self._path(name), "ab").close()
-        return self.num_batches
+            open(self._path(name), "ab" if num_written else "wb").close()
+        return num_written
 
     def write(self, places, features, mask, present):
         """Writes some values.
@@ -73,12 +74,12 @@ class FeatureStore:
             present: array `(n,)`.
 
         Raises:
-            OverflowError: when a feature is too large for 16 bits.
+            OverflowError: when a feature is too large for 16 bits, or no number.
             OSError: when the disk is full.
         """
         with np.errstate(over="ignore"):
             rounded = features.astype(np.float16)
-        if (np.isinf(rounded) & np.isfinite(features)).any():
+        if not np.isfinite(rounded).all():
             raise OverflowError
         # Ordinary writes: a full disk is an error then, while a memory map kills the process.
         starts = np.flatnonzero(np.diff(places, prepend=places[0] - 2) != 1)
@@ -90,14 +91,14 @@ class FeatureStore:
                     file.seek(int(places[start]) * dtype.itemsize * int(np.prod(shape[1:])))
                     file.write(np.ascontiguousarray(values[name][start:end], dtype))
 
-    def note(self, num_batches, is_whole=False):
+    def note(self, num_written, is_whole=False):
         """Notes how much is on the disk, after making sure that it is."""
         for name in self.columns:
             with open(self._path(name), "rb") as file:
                 os.fsync(file.fileno())
         partial = self._path(f"{_NOTE}.partial")
         with open(partial, "w", encoding="utf-8") as file:
-            json.dump({"batches": num_batches, "is_whole": is_whole}, file)
+            json.dump({"values": num_written, "is_whole": is_whole}, file)
         os.replace(partial, self._path(_NOTE))
 
     def read(self):

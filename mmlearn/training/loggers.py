@@ -2,10 +2,10 @@
 
 import contextlib
 import csv
+import glob
 import importlib
 import json
 import os
-import shutil
 import time
 
 import keras
@@ -98,9 +98,10 @@ class TensorBoardLogger(Logger):
     def begin(self, is_new):
         """Opens the event files."""
         root = os.path.join(self.folder, "tensorboard")
-        if is_new:
-            shutil.rmtree(root, ignore_errors=True)
         folders = {split: os.path.join(root, split) for split in ("train", "validation")}
+        for folder in folders.values() if is_new else ():
+            for path in glob.glob(os.path.join(glob.escape(folder), "events.out.tfevents.*")):
+                os.remove(path)
         self._writers = {
             split: tf.summary.create_file_writer(path) for split, path in folders.items()
         }

@@ -63,7 +63,9 @@ def run_phases(
     feature_cache = None if validation_dataset is not None else feature_cache
     for number, phase in enumerate(phases[len(records) :], start=len(records)):
         first_epoch = sum(earlier.epochs for earlier in phases[:number])
-        learner, phase_data = _prepare(task, phase, data, feature_cache)
+        # What was stored before an interruption must be again, or training would not go on exactly.
+        only = checkpoint.state.get("stored_features") if checkpoint else None
+        learner, phase_data = _prepare(task, phase, data, feature_cache, only)
         run = _PhaseRun(
             task, learner, phase, phase_data, first_epoch, records, checkpoints, checkpoint_seconds
         )
@@ -81,12 +83,12 @@ def run_phases(
     return records
 
 
-def _prepare(task, phase, data, feature_cache):
+def _prepare(task, phase, data, feature_cache, only):
     """Returns what is to be fitted, compiled, and its data: the task, or one on stored features."""
     task.set_trainable(phase.trainable, phase.trainable_blocks)
     data = data.for_phase(phase)
     learners = [task]
-    prepared = feature_cache.prepare(task, phase, data) if feature_cache else None
+    prepared = feature_cache.prepare(task, phase, data, only) if feature_cache else None
     if prepared:
         learner, data = prepared
         learners.append(learner)
@@ -202,6 +204,7 @@ class _PhaseRun(keras.callbacks.Callback):
             "epoch": epoch,
             "step": step,
             "history": self.log.history,
+            "stored_features": list(self.data.places),
             "best": best,
             "num_metrics": len(metrics_variables),
         }

@@ -14,7 +14,7 @@ from mmlearn.experiments import folds
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import read_run
 from mmlearn.experiments.folds import run_folds
-from mmlearn.experiments.run import fit
+from mmlearn.experiments.run import fit, with_precision
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_record_is_on_disk_and_can_be_repeated(experiment, runs):
     with open(path) as file:
         assert json.load(file) == json.loads(json.dumps(record))
     repeated, data_print = read_run(path)
-    assert repeated == experiment
+    assert repeated == with_precision(experiment)
     assert data_print == record["data"]["fingerprint"]
 
 

@@ -16,7 +16,7 @@ def filled(folder, order=(0, 1, 2, 5, 4, 3)):
     places = np.array(order)
     assert store.begin() == 0
     store.write(places, features[places], mask[places], present[places])
-    store.note(1, is_whole=True)
+    store.note(6, is_whole=True)
     return store, {"features": features, "mask": mask, "present": present}
 
 
@@ -30,14 +30,14 @@ def test_values_come_back_whatever_the_order(tmp_path, order):
     assert store.size == sum(os.path.getsize(tmp_path / "store" / name) for name in names)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"batches": "x", "is_whole": true}', None])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"values": "x", "is_whole": true}', None])
 def test_a_damaged_note_means_nothing_is_there(tmp_path, content):
     store, _ = filled(tmp_path / "store")
     if content is None:
         (tmp_path / "store" / "note.json").unlink()
     else:
         (tmp_path / "store" / "note.json").write_text(content)
-    assert not store.is_whole and store.num_batches == 0
+    assert not store.is_whole and store.num_written == 0
     assert store.begin() == 0
 
 
@@ -48,10 +48,17 @@ def test_a_file_that_was_cut_means_it_is_not_whole(tmp_path):
     assert not store.is_whole
 
 
-def test_what_does_not_fit_in_16_bits_is_refused_and_nan_is_kept(tmp_path):
+@pytest.mark.parametrize("value", [1e5, np.inf, np.nan])
+def test_what_is_no_number_in_16_bits_is_refused(tmp_path, value):
     store, values = filled(tmp_path / "store")
     with pytest.raises(OverflowError):
-        store.write(np.array([0]), np.full((1, 2, 3), 1e5), np.ones((1, 2)), np.ones(1))
+        store.write(np.array([0]), np.full((1, 2, 3), value), np.ones((1, 2)), np.ones(1))
     np.testing.assert_allclose(store.read()["features"][0], values["features"][0], atol=1e-3)
-    store.write(np.array([0]), np.full((1, 2, 3), np.nan), np.ones((1, 2)), np.ones(1))
-    assert np.isnan(store.read()["features"][0]).all()
+
+
+def test_a_missing_file_means_beginning_anew(tmp_path):
+    store, _ = filled(tmp_path / "store")
+    store.note(4)
+    (tmp_path / "store" / "mask").unlink()
+    assert store.begin() == 0
+    assert os.path.getsize(tmp_path / "store" / "features") == 0
