@@ -52,7 +52,9 @@ def run(args):
     console.print(trials_table(result))
     if result["importances"]:
         console.print(importances_table(result["importances"]))
-    console.print(f"Train the best: python -m mmlearn train {result['best']}", highlight=False)
+    # One line, to be copied.
+    line = f"Train the best: python -m mmlearn train {result['best']}"
+    console.print(line, highlight=False, soft_wrap=True)
     if options.json:
         summary = {name: result[name] for name in ("best", "metric", "value", "importances")}
         print(json.dumps({**summary, "trials": len(result["trials"])}))
