@@ -12,6 +12,7 @@ from data_prep.options import Options
 from data_prep.quiet import quiet_start
 from mmlearn.cli.tables import metrics_table
 from mmlearn.experiments.config import DataConfig, read_run
+from mmlearn.experiments.output import write_json
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,7 @@ def run(args):
     console.print(metrics_table(metrics, f"{options.model} on {options.data.split}"))
     summary = {"model": options.model, "metrics": metrics}
     if options.output:
-        partial = f"{options.output}.partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(summary, file, indent=2)
-        os.replace(partial, options.output)
+        write_json(options.output, summary)
     if options.json:
         print(json.dumps(summary))
 

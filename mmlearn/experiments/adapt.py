@@ -1,8 +1,6 @@
 """Few-shot adaptation: new classes for a saved model, from a few examples of each."""
 
-import json
 import os
-import shutil
 import time
 
 import numpy as np
@@ -19,13 +17,12 @@ from mmlearn.evaluation.classification import (
     per_class_average_precision,
     trivial_baselines,
 )
-from mmlearn.experiments.build import build_source
+from mmlearn.experiments.build import build_source, check_has_classes
 from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.output import check_output, replacing, write_json
 from mmlearn.experiments.run import (
-    check_output,
     label_prior,
     name_bad_images,
-    replace_output,
     versions,
 )
 from mmlearn.layers.masked_mean import masked_mean
@@ -89,7 +86,7 @@ def adapt(
     output = output or default_output(model, data.source)
     check_output(output, "an adaptation", "shots.json", RESULTS)
     source = build_source(data)
-    _check_labels(source)
+    check_has_classes(source, "an adaptation")
     labels = {split: _labels(source, split) for split in ("train", "val")}
     _check_shots(source, labels, shots)
     task = MultimodalClassifier.from_preset(preset)
@@ -294,15 +291,6 @@ def _labels(source, split):
     return values >= 0.5
 
 
-def _check_labels(source):
-    if not len(source.label_names) or source.label_kind == "regression":
-        kind = "regression targets" if len(source.label_names) else "no labels"
-        raise ValueError(
-            f"The data in {source.root!r} have {kind}, and an adaptation needs labels. Fix: another "
-            "source (python -m mmlearn list sources), or a column of labels, --data.options labels=NAME."
-        )
-
-
 def _check_shots(source, labels, shots):
     if not labels["val"].any():
         raise ValueError(
@@ -378,10 +366,7 @@ def _classes_with_fewer(source, labels, counts):
 
 
 def _save(adapted, record, start):
-    output = record["output"].rstrip(os.sep)
-    partial = f"{output}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing(record["output"]) as partial:
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         adapted.save_to_preset(os.path.join(partial, "preset"))
@@ -390,8 +375,4 @@ def _save(adapted, record, start):
             record["curves"], record["baselines"], os.path.join(partial, "figures", "shots.png")
         )
         record["seconds"]["total"] = round(time.monotonic() - start, 2)
-        with open(os.path.join(partial, "shots.json"), "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
-        replace_output(output, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_json(os.path.join(partial, "shots.json"), record)

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 
+from mmlearn.experiments.output import write_json
+
 NOTE = "begun.json"
 
 
@@ -21,9 +23,7 @@ def begin(folder, begun):
     path = os.path.join(folder, NOTE)
     if os.path.exists(path):
         return read_note(folder) == json.loads(json.dumps(begun))
-    with open(f"{path}.partial", "w", encoding="utf-8") as file:
-        json.dump(begun, file)
-    os.replace(f"{path}.partial", path)
+    write_json(path, begun)
     return True
 
 
@@ -34,18 +34,6 @@ def read_note(folder):
             return json.load(file)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-
-
-def remove(folder):
-    """Removes a folder so that an interruption leaves nothing of it under its name.
-
-    Args:
-        folder: str. It may be missing, and hold files that are still open.
-    """
-    if os.path.exists(folder):
-        trash = f"{folder.rstrip(os.sep)}.old-{os.getpid()}"
-        os.rename(folder, trash)
-        shutil.rmtree(trash, ignore_errors=True)
 
 
 def open_output(output, begun, contents, restart=False):

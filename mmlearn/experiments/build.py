@@ -93,13 +93,26 @@ def build_classifier(config, source, num_replicas=1, dtype=None):
     )
 
 
-def _check_data(config, source):
+def check_has_classes(source, what):
+    """Checks that the data have labels that name classes.
+
+    Args:
+        source: a source.
+        what: str. What needs them, for the message.
+
+    Raises:
+        ValueError: when they have none, or regression targets.
+    """
     if not len(source.label_names) or source.label_kind == "regression":
         kind = "regression targets" if len(source.label_names) else "no labels"
         raise ValueError(
-            f"The data in {source.root!r} have {kind}, and a classifier needs labels. Fix: another "
+            f"The data in {source.root!r} have {kind}, and {what} needs labels. Fix: another "
             "source (python -m mmlearn list sources), or a column of labels, --data.options labels=NAME."
         )
+
+
+def _check_data(config, source):
+    check_has_classes(source, "a classifier")
     index = source.examples("train")
     columns = {"images": index.images, "text": index.captions}
     there = [modality for modality, column in columns.items() if column is not None]

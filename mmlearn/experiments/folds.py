@@ -13,6 +13,7 @@ from mmlearn.evaluation.cross_validation import pooled_metrics, summarize_folds
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, identity, run, versions, with_precision
 from mmlearn.training.distribution import make_strategy
 
@@ -121,8 +122,5 @@ def _join(experiment, output, runs, data_print):
     with open(f"{path}.partial", "wb") as file:
         np.savez_compressed(file, **joined)
     os.replace(f"{path}.partial", path)
-    path = os.path.join(output, "folds.json")
-    with open(f"{path}.partial", "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=2)
-    os.replace(f"{path}.partial", path)
+    write_json(os.path.join(output, "folds.json"), record)
     return record

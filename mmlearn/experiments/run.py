@@ -5,8 +5,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,9 +21,10 @@ from data_prep.screening import find_unreadable, without_unreadable
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
-from mmlearn.experiments.begun import begin, remove
+from mmlearn.experiments.begun import begin
 from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
 from mmlearn.experiments.config import NOT_IN_RESULTS, to_dict
+from mmlearn.experiments.output import check_output, remove, replacing, write_json
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
 from mmlearn.training import loggers as logger_registry
@@ -106,7 +105,7 @@ def run(experiment, console=None):
         # made afterwards.
         hosts = Hosts(make_strategy(training.strategy, training.num_replicas))
         if hosts.host.is_chief:
-            check_output(output)
+            check_output(output, "a run", "run.json", RESULTS)
         fitted = fit(experiment, console, folder, hosts)
         record = None
         if hosts.host.is_chief:
@@ -154,7 +153,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         for name in training.loggers
         if host.is_chief
     ]
-    precision, reason = choose_precision(training)
+    precision, reason = _choose_precision(training)
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
     with hosts.chief_first():
         source = build_source(experiment.data)
@@ -178,7 +177,9 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
-    resolved = with_precision(experiment)  # another device may choose another
+    # In this precision: another device may choose another.
+    chosen = dataclasses.replace(training, precision=precision)
+    resolved = dataclasses.replace(experiment, training=chosen)
     hosts.check_same([identity(resolved), data_print, versions()])
     keeps = folder and host.is_chief
     checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
@@ -240,8 +241,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
 
 
-def choose_precision(config):
-    """Chooses the precision of a `TrainingConfig`: the name of a dtype policy, and why."""
+def _choose_precision(config):
     gpus = find_gpus()
     if config.strategy == "mirrored":
         gpus = gpus[: config.num_replicas]
@@ -250,7 +250,7 @@ def choose_precision(config):
 
 def with_precision(experiment):
     """Returns the experiment with the precision that these devices choose in the place of `auto`."""
-    precision, _ = choose_precision(experiment.training)
+    precision, _ = _choose_precision(experiment.training)
     training = dataclasses.replace(experiment.training, precision=precision)
     return dataclasses.replace(experiment, training=training)
 
@@ -347,9 +347,7 @@ def save(fitted, experiment, output):
     # What was chosen, to be repeated on any device; and not what is for one start alone.
     training = dataclasses.replace(experiment.training, precision=fitted.precision, restart=False)
     experiment = dataclasses.replace(experiment, training=training)
-    partial = f"{output.rstrip(os.sep)}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing(output) as partial:
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         task.save_to_preset(os.path.join(partial, "preset"))
@@ -379,11 +377,7 @@ def save(fitted, experiment, output):
             "parameters": task.count_params(),
             "versions": versions(),
         }
-        with open(os.path.join(partial, "run.json"), "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
-        replace_output(output, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_json(os.path.join(partial, "run.json"), record)
     return record
 
 
@@ -419,60 +413,6 @@ def evaluate_model(model, data, split="val", batch_size=32):
         return evaluate(task, dataset, prior, source.oracles(split))[0]
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise name_bad_images(source, (split,)) or error from None
-
-
-def check_output(output, what="a run", record="run.json", results=RESULTS):
-    """Checks before the work that the results can be written.
-
-    Args:
-        output: str. The folder.
-        what: str. What an earlier result may be of, for the message.
-        record: str. The file that shows it.
-        results: tuple of str. All that it consists of.
-
-    Raises:
-        ValueError: when the folder exists and is not such a result.
-        OSError: when its parent cannot be made or written to.
-    """
-    is_run = os.path.isfile(os.path.join(output, record))
-    is_empty = os.path.isdir(output) and not os.listdir(output)
-    if os.path.exists(output) and not is_run and not is_empty:
-        raise ValueError(
-            f"The output {output!r} exists and is not the result of {what}. Fix: pass another "
-            "folder, --output DIR, or remove it."
-        )
-    if os.path.ismount(output):
-        raise ValueError(
-            f"The output {output!r} is a mount point, which cannot be replaced as a whole. Fix: pass "
-            "a folder inside it, --output DIR."
-        )
-    if is_run:
-        versions_there = os.listdir(os.path.join(output, "serving"))
-        kept = sorted(set(os.listdir(output)) - set(results))
-        kept += sorted(f"serving/{version}" for version in versions_there if version != "1")
-        if kept:
-            raise ValueError(
-                f"The output {output!r} holds {kept[0]!r} besides the results of {what}, and would be "
-                "replaced. Fix: pass another folder, --output DIR, or move that away."
-            )
-    parent = os.path.dirname(os.path.abspath(output))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryFile(dir=parent):
-        pass
-
-
-def replace_output(output, partial):
-    """Puts the new results in the place of the old ones, which go last."""
-    old = f"{partial}.old"
-    if os.path.exists(output):
-        os.rename(output, old)
-    try:
-        os.rename(partial, output)
-    except OSError:
-        if os.path.exists(old):
-            os.rename(old, output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def name_bad_images(source, splits):

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import itertools
-import json
 import os
 import shutil
 import time
@@ -21,6 +20,7 @@ from mmlearn.encoders import ENCODERS
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, fit, identity, versions, with_precision
 from mmlearn.experiments.space import with_values
 from mmlearn.fusions import FUSIONS
@@ -354,10 +354,7 @@ def _write_results(study, search, output):
         "importances": _importances(study),
     }
     for name, content in (("best.json", record), ("trials.json", result)):
-        path = os.path.join(output, name)
-        with open(f"{path}.partial", "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-        os.replace(f"{path}.partial", path)
+        write_json(os.path.join(output, name), content)
     shutil.rmtree(os.path.join(output, "checkpoints"), ignore_errors=True)
     return result
 
