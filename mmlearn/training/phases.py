@@ -58,8 +58,9 @@ def run_phases(
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
+    variables = list(task.variables)  # a phase may have more of its own, and leaves these
     if checkpoint:
-        _assign(task.variables, checkpoint.arrays[: len(task.variables)])
+        _assign(variables, checkpoint.arrays[: len(variables)])
     feature_cache = None if validation_dataset is not None else feature_cache
     for number, phase in enumerate(phases[len(records) :], start=len(records)):
         first_epoch = sum(earlier.epochs for earlier in phases[:number])
@@ -67,7 +68,14 @@ def run_phases(
         only = checkpoint.state.get("stored_features") if checkpoint else None
         learner, phase_data = _prepare(task, phase, data, feature_cache, only)
         run = _PhaseRun(
-            task, learner, phase, phase_data, first_epoch, records, checkpoints, checkpoint_seconds
+            learner,
+            variables,
+            phase,
+            phase_data,
+            first_epoch,
+            records,
+            checkpoints,
+            checkpoint_seconds,
         )
         if checkpoint and "epoch" in checkpoint.state:
             run.load(checkpoint)
@@ -78,7 +86,7 @@ def run_phases(
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
             end = (first_epoch + phase.epochs) * data.steps_per_epoch
-            checkpoints.save(end, {"records": records}, _arrays(task.variables))
+            checkpoints.save(end, {"records": records}, _arrays(variables))
     task.set_trainable(["all"])
     return records
 
@@ -107,8 +115,8 @@ class _PhaseRun(keras.callbacks.Callback):
     """One phase; as a callback, it saves where the phase is.
 
     Args:
-        task: the task, whose variables are saved.
-        learner: what is fitted: the task, or one on stored features that shares what is trained.
+        learner: what is fitted: the task, or a model that shares what is trained.
+        variables: list of the variables of the task, which are saved first.
         phase: `TrainingPhase`.
         data: the `TrainingData` of the learner.
         first_epoch: int. That of the phase, counted over all phases.
@@ -118,11 +126,13 @@ class _PhaseRun(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, task, learner, phase, data, first_epoch, records, checkpoints, checkpoint_seconds
+        self, learner, variables, phase, data, first_epoch, records, checkpoints, checkpoint_seconds
     ):
         super().__init__()
-        self.task = task
         self.learner = learner
+        known = {id(variable) for variable in variables}
+        own = [variable for variable in learner.variables if id(variable) not in known]
+        self.variables = [*variables, *own, *learner.optimizer.variables]
         self.phase = phase
         self.data = data
         self.first_epoch = first_epoch
@@ -168,10 +178,8 @@ class _PhaseRun(keras.callbacks.Callback):
 
     def load(self, checkpoint):
         """Takes the state of the phase from a checkpoint."""
-        state, arrays = checkpoint.state, checkpoint.arrays[len(self.task.variables) :]
-        optimizer_variables = self.learner.optimizer.variables
-        _assign(optimizer_variables, arrays[: len(optimizer_variables)])
-        arrays = arrays[len(optimizer_variables) :]
+        state, arrays = checkpoint.state, checkpoint.arrays[len(self.variables) :]
+        _assign(self.variables, checkpoint.arrays[: len(self.variables)])
         self.start = (state["epoch"], state["step"])
         self.log.history = state["history"]
         self.metrics_then = arrays[: state["num_metrics"]]
@@ -208,9 +216,9 @@ class _PhaseRun(keras.callbacks.Callback):
             "best": best,
             "num_metrics": len(metrics_variables),
         }
-        variables = [*self.task.variables, *self.learner.optimizer.variables, *metrics_variables]
+        arrays = _arrays([*self.variables, *metrics_variables])
         number = (self.first_epoch + epoch) * self.data.steps_per_epoch + step
-        self.checkpoints.save(number, state, [*_arrays(variables), *weights])
+        self.checkpoints.save(number, state, [*arrays, *weights])
 
 
 def _arrays(variables):
