@@ -6,10 +6,11 @@ import warnings
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from scipy import stats
 
 from mmlearn.losses import classification
+from mmlearn.models.compiled import compile_function
 
 CONFIDENCE = 0.95  # of the intervals
 # With hundreds of examples an interval can lie above 0 and the contribution still be of no use.
@@ -53,7 +54,7 @@ class ContributionMonitor(keras.callbacks.Callback):
         self.phase = None
         self.seconds = 0.0
         self._loss = classification.get("cross_entropy", task.activation)
-        self._run = tf.function(self._losses, autograph=False, reduce_retracing=True)
+        self._run = compile_function(self._losses, task)
 
     def for_phase(self, phase):
         """Returns this callback for the next phase, as `run_phases` asks for it.
@@ -98,7 +99,10 @@ class ContributionMonitor(keras.callbacks.Callback):
             self.seconds += time.monotonic() - start
 
     def _contributions(self):
-        batches = [self._run(*batch[:2]) for batch in self.validation_dataset]
+        batches = []
+        for x, y, *_ in self.validation_dataset:
+            x, targets, _ = self.task.preprocess_samples(x, y)
+            batches.append(self._run(x, targets[self.task.main_output]))
         columns = [
             np.concatenate([np.asarray(v) for v in part], -1) for part in zip(*batches, strict=True)
         ]
@@ -117,18 +121,17 @@ class ContributionMonitor(keras.callbacks.Callback):
     def _losses(self, x, y):
         """Losses with all `(rows,)`, without each modality `(modalities, rows)`, and what counts."""
         task, backbone = self.task, self.task.backbone
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(task.preprocess_samples(x, y))
         features, masks = backbone.encode(x, training=False)
         presence = {m: x[f"{m}_present"] for m in backbone.modalities}
 
         def loss(presence):
             fused = backbone.fuse(features, masks, presence, training=False)["fused_features"]
-            return self._loss.call(targets[task.main_output], task.classify(fused, training=False))
+            return self._loss.call(y, task.classify(fused, training=False))
 
-        without = [loss({**presence, m: tf.zeros_like(presence[m])}) for m in presence]
-        there = tf.cast(tf.stack(list(presence.values())), "bool")
-        has_other = tf.reduce_sum(tf.cast(there, "int32"), axis=0) > 1
-        return loss(presence), tf.stack(without), there & has_other
+        without = [loss({**presence, m: ops.zeros_like(presence[m])}) for m in presence]
+        there = ops.cast(ops.stack(list(presence.values())), "bool")
+        has_other = ops.sum(ops.cast(there, "int32"), axis=0) > 1
+        return loss(presence), ops.stack(without), there & has_other
 
 
 def _mean_and_low(differences):

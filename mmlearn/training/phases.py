@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from mmlearn.losses import classification
+from mmlearn.models.steps import check_micro_batches
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
 from mmlearn.training.hosts import make_trainer, share_checkpoints
 from mmlearn.training.optimizers import build_optimizer, unwrap
@@ -55,6 +56,8 @@ def run_phases(
         The phases are section 3.2 of the methodology document.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
+    for phase in phases:  # before the first one has taken its hours
+        check_micro_batches(phase.micro_batches)
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -198,6 +201,8 @@ class _PhaseRun(keras.callbacks.Callback):
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
         if self.checkpoints.is_due(self.checkpoint_seconds):
+            if keras.config.backend() == "jax":  # its variables are empty within an epoch
+                self.learner.jax_state_sync()
             self._save(self.epoch, step, self.learner.metrics_variables)
 
     def on_epoch_end(self, epoch, logs=None):
