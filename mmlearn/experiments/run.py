@@ -34,7 +34,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
-from mmlearn.training.phases import run_phases
+from mmlearn.training.phases import check_phases, run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
@@ -145,6 +145,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         )
     clock = _Clock()
     training = experiment.training
+    check_phases(training.phases)
     hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
     strategy, host = hosts.strategy, hosts.host
     console = console if console and host.is_chief else Console(quiet=True)

@@ -50,14 +50,14 @@ def run_phases(
         float per epoch) and `stored_features`, the modalities whose features were stored.
 
     Raises:
+        ValueError: when the Keras backend cannot do what a phase asks for.
         FloatingPointError: when the loss becomes NaN or infinite; names the examples that hold one.
 
     Reference:
         The phases are section 3.2 of the methodology document.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
-    for phase in phases:  # before the first one has taken its hours
-        check_micro_batches(phase.micro_batches)
+    check_phases(phases)
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -92,6 +92,19 @@ def run_phases(
             checkpoints.save(end, {"records": records}, _arrays(variables))
     task.set_trainable(["all"])
     return records
+
+
+def check_phases(phases):
+    """Checks that the Keras backend can run all phases, before the first one has taken its hours.
+
+    Args:
+        phases: iterable of `TrainingPhase`.
+
+    Raises:
+        ValueError: when it cannot.
+    """
+    for phase in phases:
+        check_micro_batches(phase.micro_batches)
 
 
 def _prepare(task, phase, data, feature_cache, only):

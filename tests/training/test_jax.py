@@ -99,7 +99,7 @@ def test_what_needs_tensorflow_is_refused_in_a_line(tmp_path):
         assert code == 2
         assert line in text
         assert len(text.strip().splitlines()) == 1
-    assert not (tmp_path / "out").exists()
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
 SHAPES = (
@@ -135,8 +135,8 @@ def test_the_command_trains_on_jax_as_on_tensorflow(runs):
     assert stored == [[], ["images", "text"], []]
     for row in ("fused", "images", "text"):
         expected, found = (records[name]["metrics"][row]["mAP"] for name in ("tensorflow", "jax"))
-        assert found == pytest.approx(expected, abs=0.05), row
-        assert found > records["jax"]["metrics"]["prior"]["mAP"] + 0.1, row
+        assert found == pytest.approx(expected, abs=0.03), row
+    assert found > records["jax"]["metrics"]["prior"]["mAP"] + 0.4  # of text
     histories = [record["history"] for record in records.values()]
     for ours, theirs in zip(*histories, strict=True):
         assert set(ours["history"]) == set(theirs["history"])
