@@ -1,6 +1,6 @@
 """Trains on the Keras backend of the process; `test_jax.py` compares what backends leave.
 
-python -m tests.training.jax_program same | resume | refuse FOLDER
+python -m tests.training.jax_program same | resume | refuse | stop | precisions FOLDER
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from data_prep.sources.shapes import ShapesSource
 from mmlearn import MultimodalClassifier
 from mmlearn.cli.main import main
 from mmlearn.training.contribution import ContributionMonitor
-from mmlearn.training.data import TrainingData
+from mmlearn.training.data import TrainingData, from_dataset
 from mmlearn.training.phase import TrainingPhase
 from mmlearn.training.phases import run_phases
 from tests import toys
@@ -130,6 +130,44 @@ def refuse(folder):
     return report
 
 
+def stop(folder):
+    """Trains on an image that holds a NaN, the encoder frozen; returns what is said."""
+    task = toys.classifier(("images",), fusion="concat")
+    x, y = toys.examples(BATCH)
+    images = np.asarray(x["images"], np.float32)[:, :32, :32]
+    images[1, 5, 5, 0] = np.nan
+    inputs = {"images": images, "images_present": np.ones(BATCH, np.int32)}
+    dataset = tf.data.Dataset.from_tensor_slices((inputs, y.astype("float32"))).batch(BATCH)
+    try:
+        run_phases(task, [TrainingPhase("only", 1, ("fusion", "head"))], from_dataset(dataset))
+    except FloatingPointError as error:
+        return str(error)
+    return "nothing"
+
+
+def precisions(folder):
+    """Trains in 16 bits; returns the first and the last loss of each policy."""
+    report = {}
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        keras.utils.set_random_seed(0)
+        task = toys.classifier(("text",), fusion="concat", dtype=policy)
+        raw, labels = toys.examples(2 * BATCH)
+        dataset = batches(task, {"text": raw["text"]}, labels)
+        phase = TrainingPhase("only", 6, learning_rate=1e-2, clip_norm=1.0)
+        (record,) = run_phases(task, [phase], from_dataset(dataset))
+        copy = task.with_dtype("float32")
+        probabilities = copy.predict({"text": raw["text"]}, verbose=0)
+        loss = record["history"]["loss"]
+        report[policy] = [loss[0], loss[-1], str(probabilities.dtype)]
+    return report
+
+
 if __name__ == "__main__":
-    work = {"same": train_the_same, "resume": resume, "refuse": refuse}[sys.argv[1]]
+    work = {
+        "same": train_the_same,
+        "resume": resume,
+        "refuse": refuse,
+        "stop": stop,
+        "precisions": precisions,
+    }[sys.argv[1]]
     print(json.dumps(work(sys.argv[2])))

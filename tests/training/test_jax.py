@@ -102,6 +102,19 @@ def test_what_needs_tensorflow_is_refused_in_a_line(tmp_path):
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
+def test_a_nan_in_an_image_ends_training(tmp_path):
+    said = run("tests.training.jax_program", "stop", tmp_path)
+    assert "The loss became nan in phase 'only', epoch 1, step 1." in said
+
+
+def test_it_trains_in_16_bits(tmp_path):
+    report = run("tests.training.jax_program", "precisions", tmp_path)
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        first, last, dtype = report[policy]
+        assert last < first, policy
+        assert dtype == "float32"
+
+
 SHAPES = (
     *("--data.options", "num_train=800", "num_val=200", "seed=0"),
     *("--model.images.image-size", "48", "--model.text.sequence-length", "16"),
