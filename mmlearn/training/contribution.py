@@ -33,7 +33,8 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     Args:
         validation_dataset: batches of `(x, y)` or `(x, y, sample_weight)`; the weights are not
-            used. A few hundred examples are enough. Each is encoded once an epoch.
+            used. A few hundred examples are enough. They stay in memory, and each is encoded once an
+            epoch.
         task: `MultimodalClassifier`.
         tell: function that takes a line of text; by default `warnings.warn`.
 
@@ -50,18 +51,20 @@ class ContributionMonitor(keras.callbacks.Callback):
         self.validation_dataset = validation_dataset
         self.task = task
         self.tell = tell
-        self.phase = None
         self.seconds = 0.0
+        self._batches = None
         self._loss = classification.get("cross_entropy", task.activation)
-        self._run = tf.function(self._losses, autograph=False, reduce_retracing=True)
+        self.for_phase(None)
 
     def for_phase(self, phase):
         """Returns this callback for the next phase, as `run_phases` asks for it.
 
         Args:
-            phase: `TrainingPhase`.
+            phase: `TrainingPhase`, or `None` outside of phases.
         """
         self.phase = phase
+        # Anew for each: low-rank updates change what layers compute.
+        self._run = tf.function(self._losses, autograph=False, reduce_retracing=True)
         return self
 
     def on_train_begin(self, logs=None):
@@ -98,7 +101,9 @@ class ContributionMonitor(keras.callbacks.Callback):
             self.seconds += time.monotonic() - start
 
     def _contributions(self):
-        batches = [self._run(*batch[:2]) for batch in self.validation_dataset]
+        if self._batches is None:
+            self._batches = list(self.validation_dataset)
+        batches = [self._run(*batch[:2]) for batch in self._batches]
         columns = [
             np.concatenate([np.asarray(v) for v in part], -1) for part in zip(*batches, strict=True)
         ]

@@ -6,6 +6,7 @@ import numpy as np
 from mmlearn.losses import classification
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
 from mmlearn.training.hosts import make_trainer, share_checkpoints
+from mmlearn.training.low_rank import add_updates, merge_updates
 from mmlearn.training.optimizers import build_optimizer, unwrap
 
 CHECKPOINT_SECONDS = 300
@@ -81,7 +82,10 @@ def run_phases(
             run.load(checkpoint)
         checkpoint = None
         validation = phase_data.validation() if validation_dataset is None else validation_dataset
-        history = run.fit(validation, callbacks, loggers)
+        try:
+            history = run.fit(validation, callbacks, loggers)
+        finally:  # also of an interrupted phase, which may be begun again
+            _finish(task, learner, phase)
         stored = list(phase_data.places)
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
@@ -94,6 +98,8 @@ def run_phases(
 def _prepare(task, phase, data, feature_cache, only):
     """Returns what is to be fitted, compiled, and its data: the task, or one on stored features."""
     task.set_trainable(phase.trainable, phase.trainable_blocks)
+    if phase.lora_rank is not None:
+        _add_updates(task, phase)
     data = data.for_phase(phase)
     learners = [task]
     prepared = feature_cache.prepare(task, phase, data, only) if feature_cache else None
@@ -109,6 +115,28 @@ def _prepare(task, phase, data, feature_cache, only):
         )
     learner.optimizer.build(learner.trainable_variables)
     return learner, data
+
+
+def _add_updates(task, phase):
+    encoders = [encoder for encoder in task.backbone.encoders.values() if encoder.trainable]
+    if not encoders or phase.trainable_blocks:
+        raise ValueError(
+            f"`lora_rank` of phase {phase.name!r} needs encoders that are trained as a whole. Received: "
+            f"trainable={phase.trainable}, trainable_blocks={phase.trainable_blocks}. Fix: "
+            "add 'encoders' to `trainable`, or leave `lora_rank` out."
+        )
+    for encoder in encoders:
+        add_updates(encoder, phase.lora_rank)
+
+
+def _finish(task, learner, phase):
+    """Leaves the task with the variables it had."""
+    if phase.lora_rank is None:
+        return
+    for encoder in task.backbone.encoders.values():
+        merge_updates(encoder)
+    for model in (task, learner):  # what was traced with the updates
+        model.train_function = model.test_function = model.predict_function = None
 
 
 class _PhaseRun(keras.callbacks.Callback):
