@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 from rich.console import Console
 from scipy import sparse, stats
 
@@ -27,6 +28,7 @@ from mmlearn.experiments.run import (
 )
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
+from mmlearn.models.compiled import compile_function
 from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import progress_bar
 from mmlearn.training.linear_head import draw_shots, fit_linear_head
@@ -233,19 +235,15 @@ def compute_features(task, source, split, batch_size=32, bar=None):
         DataError: when an image has become unreadable.
     """
     backbone = task.backbone
-    specs = {
-        name: tf.TensorSpec((None, *value.shape[1:]), value.dtype, name=name)
-        for name, value in task.input.items()
-    }
 
-    @tf.function(input_signature=[specs])
-    def compute(inputs):
+    def encode(inputs):
         encoded = backbone(inputs, training=False)
         found = {"fused": encoded["fused_features"]}
         for modality in backbone.modalities:
             found[modality] = masked_mean(encoded["features"][modality], encoded["masks"][modality])
-        return {name: tf.cast(values, tf.float32) for name, values in found.items()}
+        return {name: ops.cast(values, "float32") for name, values in found.items()}
 
+    compute = compile_function(encode, backbone)
     count = len(source.examples(split))
     features, present = {}, {"fused": np.ones(count, bool)}
     present.update({modality: np.zeros(count, bool) for modality in backbone.modalities})
@@ -253,12 +251,12 @@ def compute_features(task, source, split, batch_size=32, bar=None):
     begin = 0
     try:
         for x, *_ in build_dataset(source, split, task.preprocessor, batch_size):
-            batch = compute({name: x[name] for name in specs})
+            batch = compute({name: x[name] for name in task.input})
             for name, values in batch.items():
                 if name not in features:  # now that its size is known
                     features[name] = np.empty((count, values.shape[1]), np.float32)
                 end = begin + len(values)
-                features[name][begin:end] = values.numpy()
+                features[name][begin:end] = np.asarray(values)
             for modality in backbone.modalities:
                 present[modality][begin:end] = x[f"{modality}_present"].numpy() == 1
             begin = end

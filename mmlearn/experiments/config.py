@@ -121,7 +121,7 @@ class TrainingConfig:
     strategy: str = "mirrored"
     """`mirrored`, `multi_worker` (several hosts, see the README) or `none`."""
     num_replicas: int | None = None
-    """Of `mirrored`: by default all GPUs, or one; on a CPU, that many logical devices."""
+    """Of `mirrored`: by default all GPUs, or one; on a CPU, that many logical devices. With JAX, one."""
     seed: int = 0
     """Of weights, order, dropout and augmentation. The same seed gives the same result."""
     checkpoint_minutes: float = 5.0

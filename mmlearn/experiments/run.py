@@ -34,7 +34,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
-from mmlearn.training.phases import run_phases
+from mmlearn.training.phases import check_phases, run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
@@ -89,7 +89,8 @@ def run(experiment, console=None):
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `remarks`, `warnings`, `precision`, `seconds`, `data`, `parameters` and `versions`.
+        `history`, `remarks`, `warnings`, `precision`, `backend` (of Keras), `seconds`, `data`,
+        `parameters` and `versions`.
         `None` on a host that is not the chief.
 
     Raises:
@@ -144,6 +145,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         )
     clock = _Clock()
     training = experiment.training
+    check_phases(training.phases)
     hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
     strategy, host = hosts.strategy, hosts.host
     console = console if console and host.is_chief else Console(quiet=True)
@@ -173,7 +175,8 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
-        f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s)"
+        f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s), Keras on "
+        f"{keras.config.backend()}"
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
@@ -245,7 +248,7 @@ def _choose_precision(config):
     gpus = find_gpus()
     if config.strategy == "mirrored":
         gpus = gpus[: config.num_replicas]
-    return choose(config.precision, gpus, find_cpu_flags())
+    return choose(config.precision, gpus, find_cpu_flags(), keras.config.backend())
 
 
 def with_precision(experiment):
@@ -299,8 +302,8 @@ def open_checkpoints(folder, experiment, data_print):
     if not begin(folder, {"config": identity(experiment), "data": data_print}):
         raise ValueError(
             f"{folder!r} holds the checkpoints of an interrupted run of another experiment or on "
-            "other data. Fix: start that one again to finish it, or pass --training.restart to throw "
-            "it away, or another --output."
+            "other data or another Keras backend. Fix: start that one again to finish it, or pass "
+            "--training.restart to throw it away, or another --output."
         )
     return checkpoints
 
@@ -329,7 +332,7 @@ def identity(experiment):
         config["training"].pop(name)
     config.pop("output")
     config["cache"].pop("folder")
-    return config
+    return {**config, "backend": keras.config.backend()}
 
 
 def save(fitted, experiment, output):
@@ -365,6 +368,7 @@ def save(fitted, experiment, output):
             "remarks": remarks(fitted.history),
             "warnings": [line for record in fitted.history for line in find_ignored(record)],
             "precision": fitted.precision,
+            "backend": keras.config.backend(),
             "seconds": clock.seconds(),
             "data": {
                 "fingerprint": fitted.data_print,
@@ -442,6 +446,8 @@ def versions():
         "numpy",
         "opencv-python-headless",
     )
+    if keras.config.backend() == "jax":
+        names += ("jax",)
     return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
 
 

@@ -61,10 +61,6 @@ class MeanAveragePrecision(keras.metrics.Metric):
         counted = ops.cast(all_positives > 0, "float32")
         return ops.sum(average * counted) / ops.maximum(ops.sum(counted), 1.0)
 
-    def reset_state(self):
-        self.positives.assign(ops.zeros_like(self.positives))
-        self.totals.assign(ops.zeros_like(self.totals))
-
     def get_config(self):
         return {
             **super().get_config(),

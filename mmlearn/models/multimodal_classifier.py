@@ -1,6 +1,7 @@
 """Multi-label (or multi-class) classification of any subset of modalities."""
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from data_prep.names import find
@@ -8,6 +9,7 @@ from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.losses import classification
 from mmlearn.losses.consistency import ConsistencyLoss, consistency
 from mmlearn.metrics.mean_average_precision import MeanAveragePrecision
+from mmlearn.models import steps
 from mmlearn.models.task import MultimodalTask
 
 LOSS_WEIGHTS = {"classes": 1.0, "auxiliary": 0.5, "consistency": 0.1}
@@ -138,7 +140,7 @@ class MultimodalClassifier(MultimodalTask):
         *,
         loss_weights="auto",
         metrics="auto",
-        jit_compile=False,
+        jit_compile="auto",
         micro_batches=1,
         **kwargs,
     ):
@@ -153,16 +155,18 @@ class MultimodalClassifier(MultimodalTask):
                 has no loss and is not computed.
             metrics: dict of output name to metrics, or `"auto"`: mAP of the outputs with a loss,
                 weighted as the loss is, so that an absent modality does not count.
-            jit_compile: bool. XLA was measured slower than the graph, and it fails under
+            jit_compile: bool, or `"auto"`: with JAX, which would compute op by op without. With
+                TensorFlow, XLA was measured slower than the graph, and it fails under
                 `MirroredStrategy`.
             micro_batches: int. Into how many parts a training batch is divided, one after the
                 other, to save memory; the update is that of the whole batch, except that batch
                 normalisation sees the parts. TensorFlow only.
             **kwargs: of `keras.Model.compile`.
         """
-        if micro_batches < 1:
-            raise ValueError(f"`micro_batches` must be positive. Received: {micro_batches}.")
+        steps.check_micro_batches(micro_batches)
         self.micro_batches = micro_batches
+        if jit_compile == "auto":
+            jit_compile = keras.config.backend() == "jax"
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=1e-2)
         loss_weights = self._expand(LOSS_WEIGHTS if loss_weights == "auto" else loss_weights)
@@ -203,7 +207,7 @@ class MultimodalClassifier(MultimodalTask):
 
     def targets(self, y):
         """Returns the target of each output: the labels; consistency needs none."""
-        nothing = keras.ops.zeros_like(y[:, 0])
+        nothing = tf.zeros_like(y[:, 0])  # in the data pipeline, whatever the Keras backend
         return {name: nothing if name == "consistency" else y for name in self.output}
 
     def classify(self, fused_features, training=None):

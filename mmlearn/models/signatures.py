@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import tensorflow as tf
@@ -21,6 +23,8 @@ def write(task, filepath, verbose=False):
     | `explain` | the same | these, `"{modality}_probabilities"`, `"attention_{direction}"` |
     | `embed_image`, `embed_text` | one modality | `image_embedding`, `text_embedding`, L2-normalised |
     | `serve_tensors` | the model inputs | `probabilities` |
+
+    With Keras on another backend, TensorFlow writes it in a process of its own.
 
     The first dimension of everything is the batch. Status: 0 ok, 1 absent, 2 unreadable; a bad row
     never fails its neighbours.
@@ -42,16 +46,62 @@ def write(task, filepath, verbose=False):
             f"{os.path.join(os.path.dirname(filepath), '2')!r}, or remove it."
         )
     partial = f"{filepath}.partial-{os.getpid()}"
+    try:
+        if keras.config.backend() == "tensorflow":
+            written = partial
+            _write(task, written, verbose)
+        else:
+            written = _write_by_tensorflow(task, partial)
+        os.rename(written, filepath)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(task, filepath, verbose):
     archive = keras.export.ExportArchive()
     archive.track(task)
     archive.track(task.preprocessor)
     for name, (function, input_signature) in signatures(task).items():
         archive.add_endpoint(name, function, input_signature)
-    try:
-        archive.write_out(partial, verbose=verbose)
-        os.rename(partial, filepath)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    archive.write_out(filepath, verbose=verbose)
+
+
+def _write_by_tensorflow(task, folder):
+    """Writes the SavedModel in a process of its own, where Keras runs on TensorFlow.
+
+    No other backend has the decoding of images and the tokenizer, which are part of the graph.
+
+    Args:
+        task: a task.
+        folder: str, for what is needed on the way.
+
+    Returns:
+        str, the folder of the SavedModel.
+    """
+    preset = os.path.join(folder, "preset")
+    task.save_to_preset(preset)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mmlearn", "export", preset),
+            *("--output", folder, "--version", "1"),
+        ],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": "-1",  # its memory is taken
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ValueError(
+            f"TensorFlow could not write the SavedModel ({reason}). Fix: save the preset, and export "
+            "it in a program that imports your own classes, with KERAS_BACKEND=tensorflow."
+        )
+    return os.path.join(folder, "1")
 
 
 def signatures(task):

@@ -51,6 +51,25 @@ def train_step(task, data):
     return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
+def check_micro_batches(count):
+    """Checks the number of parts into which a batch is to be divided.
+
+    Args:
+        count: int.
+
+    Raises:
+        ValueError: when it is not positive, or more than 1 with another Keras backend.
+    """
+    if count < 1:
+        raise ValueError(f"`micro_batches` must be positive. Received: {count}.")
+    backend = keras.config.backend()
+    if count > 1 and backend != "tensorflow":
+        raise ValueError(
+            f"`micro_batches` needs TensorFlow. Received: micro_batches={count} with Keras on "
+            f"{backend}. Fix: 1 and a smaller batch, or KERAS_BACKEND=tensorflow."
+        )
+
+
 def test_step(task, data):
     """Scores one batch; the `test_step` that `fit` and `evaluate` run on each replica.
 

@@ -174,7 +174,10 @@ class MultimodalTask(keras_hub.models.Task):
         )
 
     def train_step(self, *args):
-        """One step of `fit`; with TensorFlow, several replicas do what one device would."""
+        """One step of `fit`; with TensorFlow, several replicas do what one device would.
+
+        With JAX, on one device, Keras' own does the same.
+        """
         if keras.config.backend() == "tensorflow":
             return steps.train_step(self, *args)
         return super().train_step(*args)
@@ -213,14 +216,14 @@ class MultimodalTask(keras_hub.models.Task):
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """One training step on a batch of raw examples or model inputs."""
-        data = self.preprocess_samples(x, y, sample_weight)
+        data = _arrays(self.preprocess_samples(x, y, sample_weight))
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # KerasHub's own takes the targets for one array.
         return keras.Model.train_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Loss and metrics of a batch of raw examples or model inputs."""
-        data = self.preprocess_samples(x, y, sample_weight)
+        data = _arrays(self.preprocess_samples(x, y, sample_weight))
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return keras.Model.test_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
 
@@ -236,7 +239,7 @@ class MultimodalTask(keras_hub.models.Task):
             `{direction: (batch_size, num_layers, num_heads, query_length, key_length)}`.
         """
         (data,) = self._raw_dataset(x, batch_size=len(next(iter(x.values())))).take(1)
-        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(self.preprocess_samples(data))
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(_arrays(self.preprocess_samples(data)))
         outputs = self.explain_inputs(inputs)
         return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
@@ -276,6 +279,7 @@ class MultimodalTask(keras_hub.models.Task):
     def compile_from_config(self, config):
         """Compiles as saved and builds the optimizer, so that its state can be loaded."""
         config = dict(config)
+        config.pop("jit_compile", None)  # of the backend that saved it
         has_state = config.pop("optimizer_has_state", True)
         self.compile(**keras.saving.deserialize_keras_object(config))
         if has_state and self.optimizer is not None:
@@ -306,6 +310,11 @@ class MultimodalTask(keras_hub.models.Task):
         """
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
+
+
+def _arrays(data):
+    """Tensors of TensorFlow, in which raw data are prepared, as arrays for any Keras backend."""
+    return keras.tree.map_structure(lambda v: None if v is None else np.asarray(v), data)
 
 
 def _thaw(modality, encoder, count):

@@ -6,10 +6,11 @@ import warnings
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from scipy import stats
 
 from mmlearn.losses import classification
+from mmlearn.models.compiled import compile_function
 
 CONFIDENCE = 0.95  # of the intervals
 # With hundreds of examples an interval can lie above 0 and the contribution still be of no use.
@@ -64,7 +65,7 @@ class ContributionMonitor(keras.callbacks.Callback):
         """
         self.phase = phase
         # Anew for each: low-rank updates change what layers compute.
-        self._run = tf.function(self._losses, autograph=False, reduce_retracing=True)
+        self._run = compile_function(self._losses, self.task)
         return self
 
     def on_train_begin(self, logs=None):
@@ -102,8 +103,8 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     def _contributions(self):
         if self._batches is None:
-            self._batches = list(self.validation_dataset)
-        batches = [self._run(*batch[:2]) for batch in self._batches]
+            self._batches = [self._prepare(*batch[:2]) for batch in self.validation_dataset]
+        batches = [self._run(*batch) for batch in self._batches]
         columns = [
             np.concatenate([np.asarray(v) for v in part], -1) for part in zip(*batches, strict=True)
         ]
@@ -119,21 +120,24 @@ class ContributionMonitor(keras.callbacks.Callback):
                 found.update({name: mean, f"{name}_low": low, f"{name}_share": share})
         return found
 
+    def _prepare(self, x, y):
+        x, targets, _ = self.task.preprocess_samples(x, y)
+        return x, targets[self.task.main_output]
+
     def _losses(self, x, y):
         """Losses with all `(rows,)`, without each modality `(modalities, rows)`, and what counts."""
         task, backbone = self.task, self.task.backbone
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(task.preprocess_samples(x, y))
         features, masks = backbone.encode(x, training=False)
         presence = {m: x[f"{m}_present"] for m in backbone.modalities}
 
         def loss(presence):
             fused = backbone.fuse(features, masks, presence, training=False)["fused_features"]
-            return self._loss.call(targets[task.main_output], task.classify(fused, training=False))
+            return self._loss.call(y, task.classify(fused, training=False))
 
-        without = [loss({**presence, m: tf.zeros_like(presence[m])}) for m in presence]
-        there = tf.cast(tf.stack(list(presence.values())), "bool")
-        has_other = tf.reduce_sum(tf.cast(there, "int32"), axis=0) > 1
-        return loss(presence), tf.stack(without), there & has_other
+        without = [loss({**presence, m: ops.zeros_like(presence[m])}) for m in presence]
+        there = ops.cast(ops.stack(list(presence.values())), "bool")
+        has_other = ops.sum(ops.cast(there, "int32"), axis=0) > 1
+        return loss(presence), ops.stack(without), there & has_other
 
 
 def _mean_and_low(differences):

@@ -1,5 +1,6 @@
 """Devices, hosts, and what several replicas need to stay equal."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import tensorflow as tf
 from data_prep.names import find
 
 STRATEGIES = ("mirrored", "multi_worker", "none")
+BACKENDS = ("tensorflow", "jax")  # of Keras, for training
 _EXAMPLE = '{"cluster": {"worker": ["a:8888", "b:8888"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -44,8 +46,14 @@ def find_host(strategy):
 
     Raises:
         ValueError: when `TF_CONFIG` is missing or not right, or names several hosts that the
-            strategy would not use.
+            strategy would not use, or Keras runs on another backend than TensorFlow.
     """
+    backend = keras.config.backend()
+    if strategy == "multi_worker" and backend != "tensorflow":
+        raise ValueError(
+            "Several hosts train with TensorFlow alone. Received: the strategy 'multi_worker' with "
+            f"Keras on {backend}. Fix: KERAS_BACKEND=tensorflow, or --training.strategy mirrored."
+        )
     text = os.environ.get("TF_CONFIG", "")
     if strategy == "multi_worker":
         return _read_tf_config(text)
@@ -109,16 +117,19 @@ def make_strategy(name="mirrored", num_replicas=None):
             (`tf.distribute.MultiWorkerMirroredStrategy`, which waits for the other hosts) or `"none"`.
         num_replicas: int, or `None` for all GPUs, or one replica where there is no GPU. Where there
             is none, the CPU is split into that many logical devices. Several hosts always use all
-            GPUs. Both must happen before TensorFlow runs its first op.
+            GPUs. Both must happen before TensorFlow runs its first op. With JAX there is one replica.
 
     Returns:
-        A `tf.distribute.Strategy`.
+        A `tf.distribute.Strategy`; with JAX the default one, which does nothing.
 
     Raises:
         ValueError: when the devices or hosts cannot be had.
     """
     find(name, STRATEGIES, "strategy")
+    find(keras.config.backend(), BACKENDS, "Keras backend for training")
     find_host(name)
+    if keras.config.backend() == "jax":
+        return _make_for_jax(num_replicas)
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "multi_worker":
@@ -148,6 +159,20 @@ def make_strategy(name="mirrored", num_replicas=None):
                 "Fix: restart the process, or use the command line."
             ) from None
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(num_replicas)])
+
+
+def _make_for_jax(num_replicas):
+    if num_replicas not in (None, 1):
+        raise ValueError(
+            f"With JAX, one device trains. Received: num_replicas={num_replicas}. Fix: "
+            "--training.num-replicas 1, or KERAS_BACKEND=tensorflow."
+        )
+    # Read when JAX starts: else sums on a GPU have no fixed order, and repeat but for the last digits.
+    os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+    with contextlib.suppress(RuntimeError):  # it has started
+        # TensorFlow prepares the data alone, and would take all memory of the GPU for it.
+        tf.config.set_visible_devices([], "GPU")
+    return tf.distribute.get_strategy()
 
 
 def _make_multi_worker(num_replicas):

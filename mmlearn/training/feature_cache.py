@@ -255,7 +255,7 @@ def _origin(task, modality):
     encoder, converter = task.backbone.encoders[modality], task.preprocessor.converters[modality]
     tokenizer = getattr(converter, "tokenizer", None)
     parts = [
-        [_FORMAT, tf.__version__, keras.__version__],
+        [_FORMAT, tf.__version__, keras.__version__, keras.config.backend()],
         keras.saving.serialize_keras_object(converter),
         keras.saving.serialize_keras_object(encoder),
         tokenizer.get_vocabulary() if tokenizer else [],  # it is not in the config

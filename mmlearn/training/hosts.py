@@ -180,11 +180,16 @@ def share_checkpoints(task, checkpoints):
     Returns:
         What was passed for one host, else `HostCheckpoints`, or `None` when the chief has none.
     """
-    hosts = Hosts(task.distribute_strategy)
+    hosts = Hosts(_strategy(task))
     if hosts.host.count == 1:
         return checkpoints
     there = hosts.ask_chief(checkpoints is not None)
     return HostCheckpoints(hosts, checkpoints) if there else None
+
+
+def _strategy(task):
+    """The strategy under which a task was made; only with TensorFlow it knows of one."""
+    return getattr(task, "distribute_strategy", tf.distribute.get_strategy())
 
 
 def _pack(checkpoint):
@@ -210,7 +215,7 @@ def _unpack(content):
 
 def make_trainer(task):
     """Returns what has `fit` and `evaluate` for a task: the task, or on several hosts a `HostTrainer`."""
-    several = isinstance(task.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    several = isinstance(_strategy(task), tf.distribute.MultiWorkerMirroredStrategy)
     return HostTrainer(task) if several else task
 
 

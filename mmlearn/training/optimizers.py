@@ -53,6 +53,10 @@ class _RatePerVariable:
     def take_average(self, variables):
         """Replaces variables by their moving averages, if `use_ema`."""
         super().finalize_variable_values(variables)
+        if self.use_ema and keras.config.backend() == "jax":
+            # Else each would be one buffer with its average, and `fit` gives buffers away.
+            for variable in variables:
+                variable.assign(ops.copy(variable.value))
 
     def get_config(self):
         return {**super().get_config(), "rate_factors": self.rate_factors}

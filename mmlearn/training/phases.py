@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from mmlearn.losses import classification
+from mmlearn.models.steps import check_micro_batches
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
 from mmlearn.training.hosts import make_trainer, share_checkpoints
 from mmlearn.training.low_rank import add_updates, merge_updates
@@ -50,12 +51,14 @@ def run_phases(
         float per epoch) and `stored_features`, the modalities whose features were stored.
 
     Raises:
+        ValueError: when the Keras backend cannot do what a phase asks for.
         FloatingPointError: when the loss becomes NaN or infinite; names the examples that hold one.
 
     Reference:
         The phases are section 3.2 of the methodology document.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
+    check_phases(phases)
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -93,6 +96,19 @@ def run_phases(
             checkpoints.save(end, {"records": records}, _arrays(variables))
     task.set_trainable(["all"])
     return records
+
+
+def check_phases(phases):
+    """Checks that the Keras backend can run all phases, before the first one has taken its hours.
+
+    Args:
+        phases: iterable of `TrainingPhase`.
+
+    Raises:
+        ValueError: when it cannot.
+    """
+    for phase in phases:
+        check_micro_batches(phase.micro_batches)
 
 
 def _prepare(task, phase, data, feature_cache, only):
@@ -226,6 +242,8 @@ class _PhaseRun(keras.callbacks.Callback):
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
         if self.checkpoints.is_due(self.checkpoint_seconds):
+            if keras.config.backend() == "jax":  # its variables are empty within an epoch
+                self.learner.jax_state_sync()
             self._save(self.epoch, step, self.learner.metrics_variables)
 
     def on_epoch_end(self, epoch, logs=None):
