@@ -76,8 +76,8 @@ def continual_learner(task, teacher=None, distillation=0.0):
     Args:
         task: `MultimodalClassifier`. Its layers and weights are shared.
         teacher: `MultimodalClassifier` with the same model inputs, whose classes are the first ones
-            of the task; or `None`. It is frozen, and no part of the learner: its weights are in no
-            checkpoint.
+            of the task; or `None`. It is no part of the learner, so that it is never updated, and its
+            weights are in no checkpoint.
         distillation: float. Weight of its predictions.
 
     Raises:
@@ -87,7 +87,6 @@ def continual_learner(task, teacher=None, distillation=0.0):
     learner = ContinualLearner(**config, _share=task)
     if teacher is not None:
         _check_teacher(task, teacher)
-        teacher.trainable = False
         names = list(teacher.input)
 
         def teach(x):
@@ -128,7 +127,8 @@ def with_classes(task, label_names, dtype=None):
 
     Returns:
         A `MultimodalClassifier` with weights of its own. As long as it is not trained, sigmoids of
-        old classes are what they were; a softmax shares its probability with the new ones.
+        old classes are what they were but for rounding; a softmax shares its probability with the
+        new ones.
 
     Raises:
         ValueError: when the first names are not those of the task.

@@ -51,7 +51,7 @@ def test_rounded_probabilities_have_the_gradient_of_their_logits():
     for loss in (KnownLabels(keras.losses.BinaryCrossentropy()), keras.losses.BinaryCrossentropy()):
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            value = loss([[1.0, 0.0]], keras.activations.sigmoid(logits))
+            value = loss(np.array([[1.0, 0.0]]), keras.activations.sigmoid(logits))
         np.testing.assert_allclose(tape.gradient(value, logits), [[-0.5, 0.5]], rtol=1e-6)
 
 
