@@ -16,18 +16,19 @@ class JoinedSource(Source):
 
     A split holds the examples of all sources that have it. What an example of one source says
     about a class that only another one has is nothing: its label there is -1, which losses
-    (`mmlearn.losses.known_labels`) and metrics leave out. Only where exactly one class is true
-    (`"multi_class"`) are the other ones known to be false, whatever their source.
+    (`mmlearn.losses.known_labels`) and metrics leave out. Only where all sources have exactly one true
+    class per example (`"multi_class"`) are the other ones known to be false, whatever their source.
 
     Args:
         sources: dict of str to source. Of two or more, the ids of the examples begin with this name
             and a slash; those of a single one stay. `details` of examples are left out.
         label_names: list of str. The classes in the order of the label vector, by default those of
             the sources in their order.
+        label_kind: str. By default that of the sources, `"multi_label"` or `"soft"` where they differ.
+            Examples of exactly one class may be taken for examples of any number, `"multi_label"`.
 
     Raises:
-        DataError: when the sources have labels of different kinds, none, or such as are not in
-            `label_names`.
+        DataError: when a source has no classes, or such as are not in `label_names`.
 
     Example:
 
@@ -48,12 +49,13 @@ class JoinedSource(Source):
     [[0, 1, -1], [1, 1, -1], [0, -1, 1], [1, -1, 1]]
     """
 
-    def __init__(self, sources, label_names=None):
+    def __init__(self, sources, label_names=None, label_kind=None):
         last = list(sources.values())[-1]
         settings = {name: source.settings for name, source in sources.items()}
         super().__init__(last.root, **({"joined": settings} if len(sources) > 1 else last.settings))
         self.sources = dict(sources)
-        self.label_kind = _common_kind(sources)
+        common = _common_kind(sources)
+        self.label_kind = common if label_kind is None else label_kind
         union = dict.fromkeys(name for s in sources.values() for name in s.label_names)
         self.label_names = list(union if label_names is None else label_names)
         unknown = [name for name in union if name not in set(self.label_names)]
@@ -160,14 +162,8 @@ def _common_kind(sources):
                 "labels, --data.options labels=NAME, or leave it out."
             )
     kinds = {source.label_kind for source in sources.values()}
-    if kinds == {"multi_label", "soft"}:
-        return "soft"
     if len(kinds) > 1:
-        raise DataError(
-            "Examples with exactly one class and examples with any number of classes cannot be "
-            f"joined. Received: {', '.join(f'{s.root!r} {s.label_kind}' for s in sources.values())}. "
-            "Fix: data of one kind (in a table, the separator in one cell makes them multi_label)."
-        )
+        return "soft" if "soft" in kinds else "multi_label"
     return kinds.pop()
 
 

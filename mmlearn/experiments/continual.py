@@ -76,9 +76,9 @@ def open_earlier(experiment, output, console):
     task = MultimodalClassifier.from_preset(preset)
     source, reason, data_print = None, None, None
     try:
-        source, is_same = _open_data(_record_path(preset), config.root)
-        source = JoinedSource({OLD: source}, task.label_names)
-        data_print = fingerprint(source, ("train", "val"))
+        found, is_same = _open_data(_record_path(preset), config.root)
+        found = JoinedSource({OLD: found}, task.label_names)
+        data_print, source = fingerprint(found, ("train", "val")), found
     except (ValueError, OSError) as error:  # `DataError` is a `ValueError`
         if config.rehearsal or config.root:
             raise
@@ -134,13 +134,11 @@ class Earlier:
             ValueError: when the data do not fit the model, or `DataError` the earlier data.
         """
         check_has_classes(source, "going on")
-        activation = "softmax" if source.label_kind == "multi_class" else "sigmoid"
-        if activation != self.task.activation:
-            kinds = {"softmax": "exactly one class", "sigmoid": "any number of classes"}
+        if self.task.activation == "softmax" and source.label_kind != "multi_class":
             raise ValueError(
-                f"The examples in {source.root!r} have {kinds[activation]} each, and the earlier model "
-                f"{self.config.model!r} predicts {kinds[self.task.activation]}. Fix: data of that "
-                "kind (in a table, the separator in one cell makes them any number), or another model."
+                f"The examples in {source.root!r} have any number of classes each, and the earlier "
+                f"model {self.config.model!r} predicts exactly one. Fix: data of that kind, or another "
+                "model."
             )
         for modality in absent_modalities(self.task, source):
             console.print(f"[bold]no {modality}[/] in the data: a learned token stands in for it")
@@ -148,7 +146,7 @@ class Earlier:
         mixes = sorted(set(experiment.data.augmentations) & set(mix.MIXES))
         sizes = [len(source.label_names)]
         sizes += [self.task.num_classes] if self.config.rehearsal else []
-        if mixes and activation == "sigmoid" and min(sizes) < len(names):
+        if mixes and self.task.activation == "sigmoid" and min(sizes) < len(names):
             raise ValueError(
                 f"The augmentation {mixes[0]!r} mixes labels, and those of the old and the new classes "
                 "are partly unknown. Fix: leave it out."
@@ -159,8 +157,11 @@ class Earlier:
             f"{len(names) - old} new ones; `model` of the config is that of the earlier one",
             highlight=False,
         )
+        # That a photo is of one new class does not say that no old one is in it.
+        kind = "multi_label" if self.task.activation == "sigmoid" else "multi_class"
+        kind = "soft" if source.label_kind == "soft" else kind
         if not self.config.rehearsal:
-            return JoinedSource({NEW: source}, names)
+            return JoinedSource({NEW: source}, names, kind)
         num_old, num_new = (len(each.examples("train")) for each in (self.source, source))
         rows = draw_rehearsal(num_old, num_new, self.config.rehearsal, experiment.training.seed)
         console.print(
@@ -169,7 +170,7 @@ class Earlier:
             highlight=False,
         )
         chosen = Selection(self.source, {"train": ("train", rows)}, rehearsed=len(rows))
-        return JoinedSource({OLD: chosen, NEW: source}, names)
+        return JoinedSource({OLD: chosen, NEW: source}, names, kind)
 
     def build_classifier(self, label_names, num_replicas=1, dtype=None):
         """Builds the classifier that goes on, under the current strategy's scope.

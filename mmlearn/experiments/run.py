@@ -429,7 +429,8 @@ def evaluate_model(model, data, split="val", batch_size=32):
     task = MultimodalClassifier.from_preset(find_preset(model))
     source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
     if set(source.label_names) < set(task.label_names):  # such as those of a model that went on
-        source = JoinedSource({"data": source}, task.label_names)
+        kind = "multi_label" if task.activation == "sigmoid" else "multi_class"
+        source = JoinedSource({"data": source}, task.label_names, kind)
     if list(source.label_names) != task.label_names:
         raise ValueError(
             f"The labels of the data ({len(source.label_names)}, the first "

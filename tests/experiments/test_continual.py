@@ -258,6 +258,24 @@ def test_the_same_classes_are_a_warm_start(folder):
     assert (source.examples("train").labels >= 0).all()
 
 
+def test_one_new_class_each_says_nothing_about_old_ones_but_to_a_softmax(folder, tmp_path):
+    (tmp_path / "one.csv").write_text("title,kind\n" + "\n".join(["a dog,dog", "a red,red"] * 4))
+    data = DataConfig(
+        source="table", root=str(tmp_path / "one.csv"), options={"text": "title", "labels": "kind"}
+    )
+    source, _, _ = join(dataclasses.replace(going_on(folder), data=data))
+    assert source.label_names == ["cat", "dog", "red"]
+    assert {tuple(row) for row in source.examples("train").labels} == {(-1, 1, 0), (-1, 0, 1)}
+    (tmp_path / "softmax").mkdir()
+    run = make_experiment("", data=data)
+    save_run(tmp_path / "softmax", run, OLD, activation="softmax")
+    softmax = dataclasses.replace(going_on(folder, model=str(tmp_path / "softmax")), data=data)
+    # Its data have another class than it knows, so there is nothing to measure forgetting on.
+    source, earlier, _ = join(softmax)
+    assert earlier.source is None
+    assert {tuple(row) for row in source.examples("train").labels} == {(0, 1, 0), (0, 0, 1)}
+
+
 @pytest.mark.parametrize(("share", "count"), [(0.25, 8), (0.5, 16), (0.9, 16)])
 def test_old_examples_are_the_wanted_share_as_far_as_there_are_some(folder, share, count):
     source, earlier, printed = join(going_on(folder, rehearsal=share))
@@ -288,10 +306,13 @@ def test_data_that_do_not_fit_the_model_are_refused(folder, tmp_path):
         source="table", root=str(tmp_path / "one.csv"), options={"text": "title", "labels": "kind"}
     )
     one_each = dataclasses.replace(going_on(folder), data=data)
+    (tmp_path / "softmax").mkdir()
+    save_run(tmp_path / "softmax", one_each, OLD, activation="softmax")
+    softmax = going_on(folder, model=str(tmp_path / "softmax"))
     with pytest.raises(
-        ValueError, match=r"have exactly one class each, and .* any number of class"
+        ValueError, match=r"have any number of classes each, and .* exactly one\. Fix"
     ):
-        join(one_each)
+        join(softmax)
     (tmp_path / "none.csv").write_text("title\n" + "\n".join(["a dog", "a cat"] * 4))
     data = DataConfig(source="table", root=str(tmp_path / "none.csv"), options={"text": "title"})
     with pytest.raises(ValueError, match="have no labels, and going on needs labels"):

@@ -91,6 +91,16 @@ def test_of_exactly_one_class_the_others_are_known():
     assert joined.examples("train").labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
+def test_one_class_each_beside_any_number_is_any_number():
+    one = source(np.array([[1, 0], [0, 1]], np.uint8), ["dog", "cat"], kind="multi_class")
+    joined = JoinedSource({"a": one, "b": source(np.array([[1]], np.uint8), ["sofa"])})
+    assert joined.label_kind == "multi_label"
+    assert joined.examples("train").labels.tolist() == [[1, 0, -1], [0, 1, -1], [-1, -1, 1]]
+    alone = JoinedSource({"a": one}, ["dog", "cat", "sofa"], "multi_label")
+    assert alone.label_kind == "multi_label"
+    assert alone.examples("train").labels.tolist() == [[1, 0, -1], [0, 1, -1]]
+
+
 def test_soft_labels_keep_their_values():
     soft = source(np.array([[0.3]], np.float32), ["yes"], kind="soft")
     joined = JoinedSource({"a": soft, "b": source(np.array([[1]], np.uint8), ["dog"])})
@@ -173,10 +183,6 @@ def test_record_files_of_other_formats_are_refused(tmp_path, animals):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (
-            source([[1]], ["x"], kind="multi_class"),
-            r"exactly one class .*Received: 'my data' multi",
-        ),
         (
             source([[1.5]], ["x"], kind="regression"),
             r"'my data' has no classes.*Fix: name a column",
