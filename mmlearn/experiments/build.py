@@ -111,6 +111,32 @@ def check_has_classes(source, what):
         )
 
 
+def absent_modalities(task, source):
+    """The modalities of a model that the data do not have.
+
+    Args:
+        task: a task.
+        source: a source with the split `train`.
+
+    Returns:
+        A tuple of str.
+
+    Raises:
+        ValueError: when the data have none of them.
+    """
+    index = source.examples("train")
+    columns = {"text": "captions"}
+    modalities = task.backbone.modalities
+    absent = tuple(m for m in modalities if getattr(index, columns.get(m, m), None) is None)
+    if len(absent) == len(modalities):
+        raise ValueError(
+            f"The data in {source.root!r} have none of the model's modalities, "
+            f"{', '.join(modalities)}. Fix: another model, or name the columns, such as "
+            "--data.options images=NAME text=NAME."
+        )
+    return absent
+
+
 def _check_data(config, source):
     check_has_classes(source, "a classifier")
     index = source.examples("train")

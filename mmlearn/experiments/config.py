@@ -151,6 +151,31 @@ class CacheConfig:
 
 
 @dataclass(frozen=True)
+class ContinualConfig:
+    """Going on from an earlier model, on other data or for more classes."""
+
+    model: str | None = None
+    """Output folder of an earlier run, or a preset directory. The model is then that one, and the
+    config's `model` is not used."""
+    rehearsal: float = 0.0
+    """Share of the examples of an epoch that are of the earlier run's training split."""
+    distillation: float = 0.0
+    """Weight of a loss that keeps predictions near those of the earlier model, on its classes."""
+    root: str | None = None
+    """Where the data of the earlier run are now, if they have moved."""
+
+    def __post_init__(self):
+        if not 0 <= self.rehearsal < 1:
+            raise ValueError(
+                f"`rehearsal` must be a share in [0, 1). Received: rehearsal={self.rehearsal}."
+            )
+        if not self.distillation >= 0:
+            raise ValueError(
+                f"`distillation` must not be negative. Received: distillation={self.distillation}."
+            )
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that defines a run."""
 
@@ -160,6 +185,7 @@ class Experiment:
     model: ModelConfig
     training: TrainingConfig
     cache: CacheConfig = field(default_factory=CacheConfig)
+    continual: ContinualConfig = field(default_factory=ContinualConfig)
     output: str | None = None
     """Folder of the results. By default `saved_models/NAME`."""
     folds: int | None = None

@@ -22,7 +22,7 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     For each modality: the mean over the examples of the loss when it is declared absent, so that
     its learned missing token stands in, minus the loss with it. The loss is the cross-entropy of
-    the main output, whatever the phase trains with. Examples that lack the modality, or have no
+    the main output, whatever the phase trains with, over the classes whose labels are known. Examples that lack the modality, or have no
     other, do not count. Added to the logs of the epoch, and so to the history and every logger:
     `contribution_{modality}`, `contribution_{modality}_low` (the lower end of its 95 % interval)
     and `contribution_{modality}_share` (of the loss without it).
@@ -54,7 +54,8 @@ class ContributionMonitor(keras.callbacks.Callback):
         self.tell = tell
         self.seconds = 0.0
         self._batches = None
-        self._loss = classification.get("cross_entropy", task.activation)
+        loss = classification.get("cross_entropy", task.activation)
+        self._loss = classification.known_only(loss, task.activation)
         self.for_phase(None)
 
     def for_phase(self, phase):
