@@ -37,6 +37,7 @@ def build_dataset(
     shard=(0, 1),
     service=None,
     places=(),
+    with_seeds=False,
     parallel_calls=None,
 ):
     """Builds the batches of one split.
@@ -75,6 +76,8 @@ def build_dataset(
         places: names of modalities whose values are known elsewhere, such as stored features. Their
             files are not opened; an example holds the int64 place instead: the row in the index, and
             for `text` the number of the caption, see `flat_captions`.
+        with_seeds: bool. Whether an example has its int32 `seed (2,)` when it comes to the
+            preprocessor, for what that draws at random.
         parallel_calls: int. Examples that are prepared at a time; by default four per core.
 
     Returns:
@@ -148,6 +151,8 @@ def build_dataset(
         features.check_element_spec(example, spec, f"pipeline of {split!r}")
         if preprocessor is None:
             return example
+        if with_seeds:
+            example = {**example, "seed": example_seed}
         return preprocessor.convert_example(example), weight, example_seed
 
     prepare = tf.autograph.experimental.do_not_convert(prepare)

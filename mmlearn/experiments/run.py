@@ -22,8 +22,15 @@ from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
 from mmlearn.experiments.begun import begin
-from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
-from mmlearn.experiments.config import NOT_IN_RESULTS, to_dict
+from mmlearn.experiments.build import (
+    build_classifier,
+    build_data,
+    build_sample,
+    build_source,
+    build_unlabeled,
+    build_unlabeled_data,
+)
+from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
 from mmlearn.experiments.output import check_output, remove, replacing, write_json
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
@@ -34,6 +41,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
+from mmlearn.training.objectives import data_of
 from mmlearn.training.phases import run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
@@ -157,7 +165,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
     with hosts.chief_first():
         source = build_source(experiment.data)
+        unlabeled = build_unlabeled(experiment.unlabeled)
     source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
+    if unlabeled is not None:
+        unlabeled, more = without_unreadable(
+            unlabeled, ("train", "val"), experiment.data.max_unreadable
+        )
+        skipped = [*skipped, *more]
     for item in skipped[:SHOWN]:
         console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
     if len(skipped) > SHOWN:
@@ -166,17 +180,25 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
         console.print(f"[bold]{split}[/]: {found}")
+    if unlabeled is not None:
+        console.print(f"[bold]unlabeled[/]: {len(unlabeled.examples('train'))} examples")
     clock.lap("data")
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
-        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
+        task = build_classifier(
+            experiment.model, source, strategy.num_replicas_in_sync, precision, unlabeled
+        )
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s)"
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
+    unlabeled_data = None
+    if unlabeled is not None:
+        unlabeled_data = build_unlabeled_data(experiment, unlabeled, task.preprocessor, host)
+        data_print = f"{data_print}-{fingerprint(unlabeled, ('train', 'val'))}"
     # In this precision: another device may choose another.
     chosen = dataclasses.replace(training, precision=precision)
     resolved = dataclasses.replace(experiment, training=chosen)
@@ -185,6 +207,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
     clock.lap("build")
     prior = label_prior(source, "train")
+    phases = all_phases(training)
     monitors = []
     if training.monitor_contribution:
         sample = build_sample(experiment, source, task.preprocessor, MONITORED)
@@ -196,7 +219,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         with strategy.scope(), progress_bar(console) as bar, logger_registry.closing(loggers):
             history = run_phases(
                 task,
-                training.phases,
+                phases,
                 data,
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
@@ -205,10 +228,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
                 ),
                 callbacks=[
                     *monitors,
-                    lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                    lambda phase: RichProgress(
+                        bar, phase, data_of(phase, data, unlabeled_data).steps_per_epoch
+                    ),
                     *callbacks,
                 ],
                 loggers=loggers,
+                unlabeled=unlabeled_data,
             )
         clock.lap("train")
         if not host.is_chief:
@@ -224,7 +250,10 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
         predictions["ids"] = np.array(source.examples("val").ids)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise name_bad_images(source, ("train", "val")) or error from None
+        bad = name_bad_images(source, ("train", "val"))
+        if bad is None and unlabeled is not None:
+            bad = name_bad_images(unlabeled, ("train", "val"))
+        raise bad or error from None
     clock.lap("evaluate")
     return Fitted(
         task,

@@ -25,6 +25,9 @@ class TrainingPhase:
     """Shown in progress, figures and `run.json`."""
     epochs: int
     """Passes over the training split."""
+    objective: str = "labels"
+    """`python -m mmlearn list objectives`. All but `labels` train encoders alone, without labels; `loss`,
+    `label_smoothing` and `loss_weights` are of the labels."""
     trainable: tuple[str, ...] = ("all",)
     """Parts that learn: `{modality}_encoder`, `encoders`, `fusion`, `head`, `auxiliary_heads`, `all`."""
     trainable_blocks: int = 0

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from mmlearn.losses import classification
+from mmlearn.training import objectives
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
 from mmlearn.training.hosts import make_trainer, share_checkpoints
 from mmlearn.training.optimizers import build_optimizer, unwrap
@@ -21,6 +22,7 @@ def run_phases(
     feature_cache=None,
     callbacks=(),
     loggers=(),
+    unlabeled=None,
 ):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
@@ -43,6 +45,8 @@ def run_phases(
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
         loggers: iterable of `mmlearn.training.loggers.Logger`. They get what the callbacks add to
             the logs as well.
+        unlabeled: `SourceData` that phases with another objective than labels read, or `None` for
+            `data`. They are validated on its own validation split.
 
     Returns:
         A list of dicts, one per phase: `name`, `history` (dict of metric name to a list with one
@@ -50,11 +54,13 @@ def run_phases(
 
     Raises:
         FloatingPointError: when the loss becomes NaN or infinite; names the examples that hold one.
+        ValueError: when a phase's objective is unknown, or model or data lack what it needs.
 
     Reference:
         The phases are section 3.2 of the methodology document.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
+    objectives.check(phases, task, data, unlabeled)
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -62,11 +68,17 @@ def run_phases(
     if checkpoint:
         _assign(variables, checkpoint.arrays[: len(variables)])
     feature_cache = None if validation_dataset is not None else feature_cache
+    # Checkpoints are numbered as if all epochs were as long as the longest.
+    longest = max(data.steps_per_epoch, unlabeled.steps_per_epoch if unlabeled else 0)
     for number, phase in enumerate(phases[len(records) :], start=len(records)):
         first_epoch = sum(earlier.epochs for earlier in phases[:number])
         # What was stored before an interruption must be again, or training would not go on exactly.
         only = checkpoint.state.get("stored_features") if checkpoint else None
-        learner, phase_data = _prepare(task, phase, data, feature_cache, only)
+        has_labels = phase.objective == objectives.LABELS
+        if has_labels:
+            learner, phase_data = _prepare(task, phase, data, feature_cache, only)
+        else:
+            learner, phase_data = _prepare_unlabeled(task, phase, data, unlabeled)
         run = _PhaseRun(
             learner,
             variables,
@@ -76,16 +88,18 @@ def run_phases(
             records,
             checkpoints,
             checkpoint_seconds,
+            longest,
         )
         if checkpoint and "epoch" in checkpoint.state:
             run.load(checkpoint)
         checkpoint = None
-        validation = phase_data.validation() if validation_dataset is None else validation_dataset
+        own = validation_dataset is None or not has_labels
+        validation = phase_data.validation() if own else validation_dataset
         history = run.fit(validation, callbacks, loggers)
         stored = list(phase_data.places)
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
-            end = (first_epoch + phase.epochs) * data.steps_per_epoch
+            end = (first_epoch + phase.epochs) * longest
             checkpoints.save(end, {"records": records}, _arrays(variables))
     task.set_trainable(["all"])
     return records
@@ -111,6 +125,15 @@ def _prepare(task, phase, data, feature_cache, only):
     return learner, data
 
 
+def _prepare_unlabeled(task, phase, data, unlabeled):
+    """Returns what trains the encoders of the task, compiled, and its data."""
+    learner, data = objectives.prepare(task, phase, data, unlabeled)
+    optimizer = build_optimizer(learner, phase, data.steps_per_epoch)
+    learner.compile(optimizer, micro_batches=phase.micro_batches)
+    learner.optimizer.build(learner.trainable_variables)
+    return learner, data
+
+
 class _PhaseRun(keras.callbacks.Callback):
     """One phase; as a callback, it saves where the phase is.
 
@@ -123,10 +146,20 @@ class _PhaseRun(keras.callbacks.Callback):
         records: list of the records of the earlier phases.
         checkpoints: `Checkpoints` or `None`.
         checkpoint_seconds: float.
+        longest: int. The steps of the longest epoch of all phases.
     """
 
     def __init__(
-        self, learner, variables, phase, data, first_epoch, records, checkpoints, checkpoint_seconds
+        self,
+        learner,
+        variables,
+        phase,
+        data,
+        first_epoch,
+        records,
+        checkpoints,
+        checkpoint_seconds,
+        longest,
     ):
         super().__init__()
         self.learner = learner
@@ -139,6 +172,7 @@ class _PhaseRun(keras.callbacks.Callback):
         self.records = records
         self.checkpoints = checkpoints
         self.checkpoint_seconds = checkpoint_seconds
+        self.longest = longest
         self.best = BestEpoch(phase)
         self.log = EpochLog()
         self.start = (0, 0)
@@ -217,7 +251,7 @@ class _PhaseRun(keras.callbacks.Callback):
             "num_metrics": len(metrics_variables),
         }
         arrays = _arrays([*self.variables, *metrics_variables])
-        number = (self.first_epoch + epoch) * self.data.steps_per_epoch + step
+        number = (self.first_epoch + epoch) * self.longest + step
         self.checkpoints.save(number, state, [*arrays, *weights])
 
 
