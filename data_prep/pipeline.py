@@ -146,7 +146,11 @@ def build_dataset(
     spec.update({name: tf.TensorSpec((), tf.int64) for name in places})
     apply = augment.compose(transforms)
 
+    has_labels = index.labels.shape[1] > 0
+
     def prepare(example, weight, row, file, example_seed):
+        if not has_labels:
+            example = {**example, "labels": tf.zeros((0,))}
         example = apply(read(example, row, file), example_seed)
         features.check_element_spec(example, spec, f"pipeline of {split!r}")
         if preprocessor is None:
@@ -292,7 +296,8 @@ def _columns(index, weights, draw_caption, places):
         columns[name] = tf.range(len(index), dtype=tf.int64)
     table = {name: tf.constant(column) for name, column in (index.table or {}).items()}
     weights = tf.constant(weights)
-    labels = _label_reader(index.labels)
+    # `unbatch` of a tensor without columns ends the process (TensorFlow 2.21).
+    labels = _label_reader(index.labels) if index.labels.shape[1] else None
     if index.captions is not None:
         captions = flat_captions(index)
         captions, no_caption = tf.constant(captions), len(captions) - 1
@@ -310,7 +315,8 @@ def _columns(index, weights, draw_caption, places):
 
     def look_up(rows, files, seeds):
         examples = {name: tf.gather(column, rows) for name, column in columns.items()}
-        examples["labels"] = labels(rows)
+        if labels is not None:
+            examples["labels"] = labels(rows)
         if index.captions is not None:
             examples["text"] = texts(rows, seeds)
         if index.table is not None and "table" not in places:

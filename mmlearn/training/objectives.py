@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from data_prep import augment, mix
+from data_prep import augment
 from data_prep.names import find
 from mmlearn.models.pretraining import ImageTextContrastTask, MaskedLanguageTask, ViewContrastTask
 from mmlearn.training.data import SourceData
@@ -232,11 +232,7 @@ def prepare(task, phase, data, unlabeled=None):
     learner.set_trainable(phase.trainable, phase.trainable_blocks)
     needed = set(objective.task.modalities)
     augmentations = data.for_phase(phase).augmentations if objective.augments else ()
-    # A mixed image fits no text, and what is not read cannot be changed.
-    augmentations = [
-        name
-        for name in augmentations
-        if name not in mix.MIXES and augment.touched_modalities([name]) <= needed
-    ]
+    # What is not read cannot be changed.
+    augmentations = [a for a in augmentations if augment.touched_modalities([a]) <= needed]
     inputs = functools.partial(objective.inputs, modalities=needed, host=data.host)
     return learner, data.without_labels(inputs, needed, augmentations)
