@@ -48,14 +48,14 @@ def train(source, objective, strategy=None):
     """Returns the weights before and after, and the losses."""
     with (strategy or tf.distribute.get_strategy()).scope():
         learner, data = build(source, objective)
-        before = {v.path: np.array(v) for v in learner.weights}
+        before = {v.path: v.numpy() for v in learner.weights}
         learner.compile(SGD(0.05, momentum=0.9, global_clipnorm=0.5, weight_decay=0.01))
         signature = tf.nest.map_structure(
             lambda v: tf.TensorSpec((None, *v.shape[1:]), v.dtype), next(batches(data))
         )
         dataset = tf.data.Dataset.from_generator(lambda: batches(data), output_signature=signature)
         logs = learner.fit(dataset, validation_data=dataset, epochs=1, verbose=0).history
-    return before, {v.path: np.array(v) for v in learner.weights}, logs
+    return before, {v.path: v.numpy() for v in learner.weights}, logs
 
 
 def main():
