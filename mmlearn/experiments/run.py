@@ -24,8 +24,15 @@ from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
 from mmlearn.experiments.begun import begin
-from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
-from mmlearn.experiments.config import NOT_IN_RESULTS, to_dict
+from mmlearn.experiments.build import (
+    build_classifier,
+    build_data,
+    build_sample,
+    build_source,
+    build_unlabeled,
+    build_unlabeled_data,
+)
+from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
 from mmlearn.experiments.continual import open_earlier, with_earlier_model
 from mmlearn.experiments.output import check_output, remove, replacing, write_json
 from mmlearn.models import MultimodalClassifier
@@ -37,6 +44,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
+from mmlearn.training.objectives import data_of
 from mmlearn.training.phases import check_phases, run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
@@ -152,7 +160,8 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         )
     clock = _Clock()
     training = experiment.training
-    check_phases(training.phases)
+    phases = all_phases(training)
+    check_phases(phases)
     hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
     strategy, host = hosts.strategy, hosts.host
     console = console if console and host.is_chief else Console(quiet=True)
@@ -164,27 +173,22 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     ]
     precision, reason = _choose_precision(training)
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
-    with hosts.chief_first():
-        source = build_source(experiment.data)
-        earlier = open_earlier(experiment, _output(experiment), console)
-    source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
-    if earlier is not None:
-        source = earlier.join(source, experiment, console)
-    for item in skipped[:SHOWN]:
-        console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
-    if len(skipped) > SHOWN:
-        console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
+    source, earlier, unlabeled, skipped = _open_sources(experiment, hosts, console)
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
         console.print(f"[bold]{split}[/]: {found}")
+    if unlabeled is not None:
+        console.print(f"[bold]unlabeled[/]: {len(unlabeled.examples('train'))} examples")
     clock.lap("data")
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
         num_replicas = strategy.num_replicas_in_sync
         if earlier is None:
-            task = learner = build_classifier(experiment.model, source, num_replicas, precision)
+            task = learner = build_classifier(
+                experiment.model, source, num_replicas, precision, unlabeled
+            )
         else:
             task = earlier.build_classifier(source.label_names, num_replicas, precision)
             learner = earlier.build_learner(task, precision)
@@ -195,6 +199,10 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
+    unlabeled_data = None
+    if unlabeled is not None:
+        unlabeled_data = build_unlabeled_data(experiment, unlabeled, task.preprocessor, host)
+        data_print = f"{data_print}-{fingerprint(unlabeled, ('train', 'val'))}"
     # In this precision: another device may choose another.
     chosen = dataclasses.replace(training, precision=precision)
     resolved = dataclasses.replace(experiment, training=chosen)
@@ -215,7 +223,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         with strategy.scope(), progress_bar(console) as bar, logger_registry.closing(loggers):
             history = run_phases(
                 learner,
-                training.phases,
+                phases,
                 data,
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
@@ -224,10 +232,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
                 ),
                 callbacks=[
                     *monitors,
-                    lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                    lambda phase: RichProgress(
+                        bar, phase, data_of(phase, data, unlabeled_data).steps_per_epoch
+                    ),
                     *callbacks,
                 ],
                 loggers=loggers,
+                unlabeled=unlabeled_data,
             )
         clock.lap("train")
         if not host.is_chief:
@@ -244,7 +255,10 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         predictions["ids"] = np.array(source.examples("val").ids)
         forgetting = earlier and earlier.measure(task, training.batch_size)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise name_bad_images(source, ("train", "val")) or error from None
+        bad = name_bad_images(source, ("train", "val"))
+        if bad is None and unlabeled is not None:
+            bad = name_bad_images(unlabeled, ("train", "val"))
+        raise bad or error from None
     clock.lap("evaluate")
     return Fitted(
         task,
@@ -261,6 +275,30 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         earlier and earlier.record(source),
         forgetting,
     )
+
+
+def _open_sources(experiment, hosts, console):
+    """Opens what an experiment reads: the source, the earlier run, the source without labels.
+
+    Returns:
+        The three, the last two maybe `None`, and the list of `Unreadable` images, which are left out.
+    """
+    config = experiment.data
+    with hosts.chief_first():
+        source = build_source(config)
+        earlier = open_earlier(experiment, _output(experiment), console)
+        unlabeled = build_unlabeled(experiment.unlabeled)
+    source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
+    if earlier is not None:
+        source = earlier.join(source, experiment, console)
+    if unlabeled is not None:
+        unlabeled, more = without_unreadable(unlabeled, ("train", "val"), config.max_unreadable)
+        skipped = [*skipped, *more]
+    for item in skipped[:SHOWN]:
+        console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
+    if len(skipped) > SHOWN:
+        console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
+    return source, earlier, unlabeled, skipped
 
 
 def _choose_precision(config):

@@ -68,6 +68,9 @@ class TrainingPhase:
     """Epochs without a better one after which the phase ends."""
     monitor: str = "val_loss"
     """What the best epoch is judged by; larger is better unless it ends in `loss`."""
+    objective: str = "labels"
+    """`python -m mmlearn list objectives`. All but `labels` train encoders alone, without labels; `loss`,
+    `label_smoothing` and `loss_weights` are of the labels."""
 
     def __post_init__(self):
         for name, (low, high) in _RANGES.items():
