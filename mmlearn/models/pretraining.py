@@ -69,7 +69,10 @@ class PretrainingTask(MultimodalTask):
             micro_batches: int. Parts into which a batch is divided to save memory.
         """
         self.micro_batches = micro_batches
-        super().compile(optimizer=optimizer, loss={self.main_output: _as_computed})
+        jit_compile = keras.config.backend() == "jax"
+        super().compile(
+            optimizer=optimizer, loss={self.main_output: _as_computed}, jit_compile=jit_compile
+        )
 
 
 class MaskedLanguageTask(PretrainingTask):
