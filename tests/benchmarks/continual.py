@@ -6,28 +6,33 @@ The first task is half of the scenes with the labels of five shapes, the second 
 those of the other three. Every scene may hold all eight, so labels are missing in both. From the
 model of the first task, the second is learned end to end in four ways. Forgetting is the backward
 transfer, on the validation scenes of the first task. Means and Student's 95 % intervals are over
-seeds of the training. Runs that are there already are not repeated. The last line is one JSON object.
+seeds of the training. What is there already is not repeated. The last line is one JSON object.
 """
 
 import csv
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
 
+import keras
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from data_prep.sources.shapes import CAPTIONS_PER_IMAGE, SHAPES, ShapesSource
+from mmlearn import experiments
+from mmlearn.experiments.config import ContinualConfig, DataConfig
+from mmlearn.experiments.output import write_json
+from mmlearn.experiments.run import fit, run
 from tests.benchmarks.phases_seeds import interval
-from tests.benchmarks.shapes_seeds import train
 
 TASKS = {"first": SHAPES[:5], "second": SHAPES[5:]}
 ARMS = {
-    "fine-tuning": (),
-    "rehearsal 0.3": ("--continual.rehearsal", "0.3"),
-    "distillation 1": ("--continual.distillation", "1"),
-    "both": ("--continual.rehearsal", "0.3", "--continual.distillation", "1"),
+    "fine-tuning": {},
+    "rehearsal 0.3": {"rehearsal": 0.3},
+    "distillation 1": {"distillation": 1.0},
+    "both": {"rehearsal": 0.3, "distillation": 1.0},
 }
 CAPTIONS = [f"caption{number}" for number in range(CAPTIONS_PER_IMAGE)]
 
@@ -40,8 +45,10 @@ class Options:
     """Folder of the data and the runs."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds; the data set is the same."""
-    scenes: int = 2000
+    scenes: int = 1000
     """Training scenes of each task; half as many for validation."""
+    image_size: int = 48
+    """Side of the images in pixels."""
     epochs: int = 4
     """Of the second task."""
     learning_rate: float = 1e-3
@@ -50,7 +57,7 @@ class Options:
 
 def write_tables(folder, scenes):
     """Writes the scenes, and a table per task."""
-    root = os.path.join(folder, "shapes")
+    root = os.path.abspath(os.path.join(folder, "shapes"))
     source = ShapesSource(root, num_train=2 * scenes, num_val=scenes, seed=0)
     for number, (task, names) in enumerate(TASKS.items()):
         with open(os.path.join(folder, f"{task}.csv"), "w", encoding="utf-8", newline="") as file:
@@ -66,49 +73,68 @@ def write_tables(folder, scenes):
     return root
 
 
-def data_flags(folder, root, task):
-    """The flags of the data of a task."""
-    options = {
+def make_experiment(options, task, root, seed, **changes):
+    """The experiment `shapes` on the table of a task."""
+    shapes = experiments.get("shapes")
+    columns = {
         "images": "photo",
         "text": ",".join(CAPTIONS),
         "labels": "kinds",
         "label_names": ",".join(TASKS[task]),
         "split": "split",
-        "folder": os.path.abspath(root),
+        "folder": root,
     }
-    return [
-        *("--data.source", "table", "--data.root", os.path.join(folder, f"{task}.csv")),
-        *("--data.options", *(f"{name}={value}" for name, value in options.items())),
-    ]
+    images = dataclasses.replace(shapes.model.images, image_size=options.image_size)
+    return dataclasses.replace(
+        shapes,
+        data=DataConfig("table", os.path.join(options.output, f"{task}.csv"), columns),
+        model=dataclasses.replace(shapes.model, images=images),
+        training=dataclasses.replace(
+            shapes.training, seed=seed, strategy="none", monitor_contribution=False
+        ),
+        **changes,
+    )
+
+
+def learn_second(options, root, seed, before, arm):
+    """Learns the second task in one of the ways; returns what was measured, a dict."""
+    path = os.path.join(options.output, f"{arm.replace(' ', '_')}-{seed}.json")
+    if not os.path.exists(path):
+        config = ContinualConfig(before, **ARMS[arm])
+        experiment = make_experiment(options, "second", root, seed, continual=config)
+        last = dataclasses.replace(
+            experiment.training.phases[-1],
+            epochs=options.epochs,
+            learning_rate=options.learning_rate,
+        )
+        training = dataclasses.replace(experiment.training, phases=(last,))
+        keras.utils.clear_session()
+        found = fit(dataclasses.replace(experiment, training=training), Console(stderr=True))
+        new, seconds = found.metrics["fused"]["mAP"], found.clock.seconds()["train"]
+        write_json(path, {"forgetting": found.forgetting, "new": new, "seconds": seconds})
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def main():
     """Prints a row per arm: backward transfer, mAP of the new classes, and what it took."""
     options = tyro.cli(Options)
-    data = os.path.join(options.output, "data")
-    os.makedirs(data, exist_ok=True)
-    root = write_tables(data, options.scenes)
-    second = [
-        *("--training.phases.0.epochs", "0", "--training.phases.1.epochs", "0"),
-        *("--training.phases.2.epochs", str(options.epochs)),
-        *("--training.phases.2.learning-rate", str(options.learning_rate)),
-        "--training.no-monitor-contribution",
-    ]
+    os.makedirs(options.output, exist_ok=True)
+    root = write_tables(options.output, options.scenes)
     found = {arm: {"transfer": [], "new": [], "seconds": []} for arm in ARMS}
     first = []
     for seed in options.seeds:
-        flags = ["--training.seed", str(seed)]
         before = os.path.join(options.output, f"first-{seed}")
-        record, _ = train(before, [*data_flags(data, root, "first"), *flags])
-        first.append(record["metrics"]["fused"]["mAP"])
-        for arm, own in ARMS.items():
-            folder = os.path.join(options.output, f"{arm.replace(' ', '_')}-{seed}")
-            flags_of_arm = ["--continual.model", before, *own, *second, *flags]
-            record, _ = train(folder, [*data_flags(data, root, "second"), *flags_of_arm])
-            transfer = record["forgetting"]["backward_transfer"]["difference"]
-            found[arm]["transfer"].append(transfer)
-            found[arm]["new"].append(record["metrics"]["fused"]["mAP"])
-            found[arm]["seconds"].append(record["seconds"]["train"])
+        if not os.path.exists(os.path.join(before, "run.json")):
+            keras.utils.clear_session()
+            run(make_experiment(options, "first", root, seed, output=before), Console(stderr=True))
+        with open(os.path.join(before, "run.json"), encoding="utf-8") as file:
+            first.append(json.load(file)["metrics"]["fused"]["mAP"])
+        for arm, values in found.items():
+            measured = learn_second(options, root, seed, before, arm)
+            values["transfer"].append(measured["forgetting"]["backward_transfer"]["difference"])
+            values["new"].append(measured["new"])
+            values["seconds"].append(measured["seconds"])
     table = Table("arm", "backward transfer", "mAP of the new classes", "training s")
     results = {"first_map": first, "arms": found}
     for arm, values in found.items():

@@ -7,6 +7,7 @@ Prints a JSON object of the differences, in a process of its own, as `replicas_p
 
 import json
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,6 +25,9 @@ def train(strategy=None, weight=0.5):
         task = with_classes(earlier, names)
         for encoder in task.backbone.encoders.values():
             distribution.synchronize_batch_norm(encoder)
+        for layer in task._flatten_layers():  # copies have the rates of the config again
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
         teacher = earlier.with_dtype("float32") if weight else None
         learner = continual_learner(task, teacher, weight)
         learner.compile(SGD(0.05, momentum=0.9, global_clipnorm=0.5))

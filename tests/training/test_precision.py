@@ -136,6 +136,11 @@ def test_auto_takes_what_the_weakest_device_computes_in_hardware(gpus, flags, ex
     assert choose("auto", gpus, flags)[0] == expected
 
 
+def test_jax_on_a_cpu_takes_float32_but_its_gpu_counts_as_any():
+    assert choose("auto", [], ("avx512_bf16",), "jax")[0] == "float32"
+    assert choose("auto", [(9, 0)], ("avx512_bf16",), "jax")[0] == "mixed_bfloat16"
+
+
 def test_what_is_asked_for_is_taken():
     assert choose("mixed_float16", [], ()) == ("mixed_float16", "as asked")
     with pytest.raises(
