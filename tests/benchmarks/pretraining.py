@@ -34,7 +34,7 @@ class Options:
     """Scenes with labels."""
     scenes: int = 2000
     """Scenes in all."""
-    epochs: int = 10
+    epochs: int = 8
     """Of each phase without labels."""
     arms: tuple[str, ...] = ("masked_language+image_contrast", "image_text_contrast")
     """What is tried: objectives, joined by + where one follows the other."""
@@ -44,13 +44,13 @@ def flags(options, arm, seed):
     """The flags of a run."""
 
     def scenes(count):
-        return [f"num_train={count}", "num_val=500", "seed=0"]
+        return [f"num_train={count}", "num_val=300", "seed=0"]
 
     found = ["--data.root", os.path.join(options.output, f"data-{options.labelled}")]
     found += ["--data.options", *scenes(options.labelled), "--training.seed", str(seed)]
-    # More epochs than the default, which is for 6,000 scenes.
-    found += ["--training.batch-size", "32", "--training.phases.0.epochs", "20"]
-    found += ["--training.phases.1.epochs", "2", "--training.phases.2.epochs", "6"]
+    # More and smaller steps an example than the default, which is for 6,000 scenes.
+    found += ["--training.batch-size", "16", "--training.phases.0.epochs", "12"]
+    found += ["--training.phases.1.epochs", "2", "--training.phases.2.epochs", "4"]
     found += ["--training.no-monitor-contribution"]
     if arm == WITHOUT:
         return found
