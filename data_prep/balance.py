@@ -10,12 +10,31 @@ def label_counts(labels):
     """How often each class is a label.
 
     Args:
-        labels: array or sparse array `(num_examples, num_classes)`; soft targets count in part.
+        labels: array or sparse array `(num_examples, num_classes)`; soft targets count in part, and
+            -1, which is unknown, not at all.
 
     Returns:
         float64 `(num_classes,)`.
     """
-    return np.asarray(labels.sum(axis=0), np.float64).ravel()
+    return np.asarray(_known(labels).sum(axis=0), np.float64).ravel()
+
+
+def label_shares(labels):
+    """The share of the examples that have each label, of those where it is known.
+
+    Args:
+        labels: array or sparse array `(num_examples, num_classes)`; soft targets count in part, and
+            -1, which is unknown, not at all.
+
+    Returns:
+        float64 `(num_classes,)`; 0 for a class that is never known.
+
+    Example:
+
+    >>> label_shares(np.array([[1, -1], [0, -1]])).tolist()
+    [0.5, 0.0]
+    """
+    return label_counts(labels) / np.maximum(_num_known(labels), 1)
 
 
 def class_weights(labels):
@@ -56,16 +75,26 @@ def example_weights(labels, weights):
             f"There must be one weight from 0 for each of {labels.shape[1]} classes. Received: "
             f"{weights.tolist()}. Fix: pass 'balanced', or as many numbers as there are labels."
         )
+    labels = _known(labels)
     totals = np.asarray(labels.sum(axis=1), np.float64).ravel()
     means = np.asarray(labels @ weights, np.float64).ravel() / np.maximum(totals, 1e-12)
     means = np.where(totals > 0, means, 1.0)
     return (means / max(means.mean(), 1e-12)).astype(np.float32)
 
 
+def _known(labels):
+    """The labels, 0 where one is not known. Sparse ones are known: what is left out of them is 0."""
+    return labels if sparse.issparse(labels) else np.maximum(labels, 0)
+
+
+def _num_known(labels):
+    return labels.shape[0] if sparse.issparse(labels) else (labels >= 0).sum(axis=0)
+
+
 def oversampled_rows(labels, threshold):
     """The rows of an epoch in which examples of rare classes come more than once.
 
-    The repeat factor of class c, which has the share f_c of the examples, is
+    The repeat factor of class c, which has the share f_c of the examples where it is known, is
     max(1, sqrt(threshold / f_c)), that of an example the largest of its labels, rounded.
 
     Args:
@@ -87,7 +116,7 @@ def oversampled_rows(labels, threshold):
     if not 0 < threshold <= 1:
         raise ValueError(f"`oversample` must be a share in (0, 1]. Received: {threshold}.")
     is_label = sparse.csr_array(labels) > 0
-    shares = np.asarray(is_label.sum(axis=0)).ravel() / labels.shape[0]
+    shares = np.asarray(is_label.sum(axis=0)).ravel() / np.maximum(_num_known(labels), 1)
     factors = np.sqrt(threshold / np.maximum(shares, 1e-12))
     largest = np.asarray((is_label * factors[None, :]).max(axis=1).todense()).ravel()
     counts = np.rint(np.maximum(largest, 1.0)).astype(np.int64)

@@ -37,6 +37,7 @@ def build_dataset(
     shard=(0, 1),
     service=None,
     places=(),
+    with_seeds=False,
     parallel_calls=None,
 ):
     """Builds the batches of one split.
@@ -75,6 +76,8 @@ def build_dataset(
         places: names of modalities whose values are known elsewhere, such as stored features. Their
             files are not opened; an example holds the int64 place instead: the row in the index, and
             for `text` the number of the caption, see `flat_captions`.
+        with_seeds: bool. Whether an example has its int32 `seed (2,)` when it comes to the
+            preprocessor, for what that draws at random.
         parallel_calls: int. Examples that are prepared at a time; by default four per core.
 
     Returns:
@@ -143,11 +146,17 @@ def build_dataset(
     spec.update({name: tf.TensorSpec((), tf.int64) for name in places})
     apply = augment.compose(transforms)
 
+    has_labels = index.labels.shape[1] > 0
+
     def prepare(example, weight, row, file, example_seed):
+        if not has_labels:
+            example = {**example, "labels": tf.zeros((0,))}
         example = apply(read(example, row, file), example_seed)
         features.check_element_spec(example, spec, f"pipeline of {split!r}")
         if preprocessor is None:
             return example
+        if with_seeds:
+            example = {**example, "seed": example_seed}
         return preprocessor.convert_example(example), weight, example_seed
 
     prepare = tf.autograph.experimental.do_not_convert(prepare)
@@ -287,7 +296,8 @@ def _columns(index, weights, draw_caption, places):
         columns[name] = tf.range(len(index), dtype=tf.int64)
     table = {name: tf.constant(column) for name, column in (index.table or {}).items()}
     weights = tf.constant(weights)
-    labels = _label_reader(index.labels)
+    # `unbatch` of a tensor without columns ends the process (TensorFlow 2.21).
+    labels = _label_reader(index.labels) if index.labels.shape[1] else None
     if index.captions is not None:
         captions = flat_captions(index)
         captions, no_caption = tf.constant(captions), len(captions) - 1
@@ -305,7 +315,8 @@ def _columns(index, weights, draw_caption, places):
 
     def look_up(rows, files, seeds):
         examples = {name: tf.gather(column, rows) for name, column in columns.items()}
-        examples["labels"] = labels(rows)
+        if labels is not None:
+            examples["labels"] = labels(rows)
         if index.captions is not None:
             examples["text"] = texts(rows, seeds)
         if index.table is not None and "table" not in places:

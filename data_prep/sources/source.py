@@ -23,7 +23,8 @@ class Examples:
         ids: list of str, unique.
         groups: int64 `(num_examples,)`, equal for examples of the same image (folds, positives).
         labels: uint8 or float32 array, or a float32 `scipy.sparse.csr_array` where classes are
-            many, `(num_examples, num_classes)`: 0 or 1, or soft targets, or regression targets.
+            many, `(num_examples, num_classes)`: 0 or 1, or soft targets, or regression targets. Of
+            joined sources -1 where an example says nothing about a class.
         images: list of str, paths; "" where an example has none.
         captions: list of lists of str; an empty list where an example has no text.
         audio: list of str, paths of WAV files; "" where an example has none.

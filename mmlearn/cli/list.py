@@ -1,4 +1,4 @@
-"""`python -m mmlearn list fusions | encoders | losses | loggers | sources | experiments | ...`."""
+"""`python -m mmlearn list fusions | encoders | losses | objectives | sources | experiments | ...`."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,10 @@ from data_prep.quiet import quiet_start
 from data_prep.sources import SOURCES
 from mmlearn.experiments import EXPERIMENTS
 
-KINDS = ("augmentations", "encoders", "experiments", "fusions", "loggers", "losses", "sources")
+KINDS = (
+    *("augmentations", "encoders", "experiments", "fusions", "loggers", "losses", "objectives"),
+    "sources",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def _names(kind):
         from mmlearn.fusions import FUSIONS
         from mmlearn.losses.classification import LOSSES
         from mmlearn.training.loggers import LOGGERS
+        from mmlearn.training.objectives import OBJECTIVES
     if kind == "encoders":
         return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
     named = {
@@ -44,5 +48,6 @@ def _names(kind):
         "fusions": FUSIONS,
         "loggers": LOGGERS,
         "losses": LOSSES,
+        "objectives": OBJECTIVES,
     }
     return sorted(named[kind])

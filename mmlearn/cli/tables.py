@@ -25,6 +25,32 @@ def metrics_table(metrics, title):
     return table
 
 
+def forgetting_table(forgetting):
+    """Makes a table of what a model that went on has forgotten, a row per class it knew before.
+
+    Args:
+        forgetting: dict, as `measure_forgetting` returns.
+    """
+    count, transfer = forgetting["num_examples"], forgetting["backward_transfer"]
+    table = Table(title=f"earlier classes, {count:,} validation examples of the earlier data")
+    table.add_column("average precision of")
+    for column in ("before", "after", "difference", "95 % interval"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, values in forgetting["classes"].items():
+        before, after = values["before"], values["after"]
+        table.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}", "")
+    table.add_section()
+    table.add_row(
+        "mean",
+        f"{forgetting['before']:.4f}",
+        f"{forgetting['after']:.4f}",
+        f"{transfer['difference']:+.4f}",
+        f"{transfer['low']:+.4f} to {transfer['high']:+.4f}",
+        style="bold",
+    )
+    return table
+
+
 def folds_table(record):
     """Makes a table of a cross-validation, a row per predictor and metric.
 

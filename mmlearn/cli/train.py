@@ -9,7 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn import experiments
-from mmlearn.cli.tables import folds_table, metrics_table
+from mmlearn.cli.tables import folds_table, forgetting_table, metrics_table
 from mmlearn.experiments.config import Experiment, read_run
 
 
@@ -61,6 +61,8 @@ def run(args):
     if record is None:  # of several hosts, the chief alone reports
         return
     console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
+    if record["forgetting"] is not None:
+        console.print(forgetting_table(record["forgetting"]))
     for line in record["remarks"]:
         console.print(line, highlight=False, markup=False)
     _compare_data(fingerprint, record, console)
@@ -75,6 +77,8 @@ def run(args):
     )
     if options.json:
         summary = {"run": f"{output}/run.json", "metrics": record["metrics"], "seconds": seconds}
+        if record["forgetting"] is not None:
+            summary["forgetting"] = record["forgetting"]
         print(json.dumps(summary))
 
 

@@ -8,10 +8,11 @@ from mmlearn.evaluation.classification import per_class_average_precision
 def paired_map_interval(labels, first, second, num_resamples=500, confidence=0.95, seed=0):
     """How much higher the mAP of one set of predictions is than that of another.
 
-    Examples are resampled with replacement, the same ones for both.
+    Examples are resampled with replacement, the same ones for both. A resample in which no class
+    has a positive says nothing and is left out.
 
     Args:
-        labels: int array `(num_examples, num_classes)`.
+        labels: int array `(num_examples, num_classes)`; -1 is unknown and does not count.
         first: float array of the same shape, probabilities.
         second: likewise.
         num_resamples: int.
@@ -26,16 +27,18 @@ def paired_map_interval(labels, first, second, num_resamples=500, confidence=0.9
     """
 
     def difference(rows):
-        return np.nanmean(
-            per_class_average_precision(labels[rows], first[rows])
-            - per_class_average_precision(labels[rows], second[rows])
-        )
+        own = labels[rows]
+        counted = (own > 0).any(axis=0)
+        if not counted.any():
+            return np.nan
+        apart = [per_class_average_precision(own, scores[rows]) for scores in (first, second)]
+        return np.mean((apart[0] - apart[1])[counted])
 
     random = np.random.default_rng(seed)
     count = len(labels)
     draws = [difference(random.integers(0, count, count)) for _ in range(num_resamples)]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
     return {
         "difference": float(difference(np.arange(count))),
         "low": float(low),

@@ -11,7 +11,8 @@ def multilabel_metrics(labels, probabilities, threshold=0.5):
     so it is not among these.
 
     Args:
-        labels: int array `(num_examples, num_classes)`, 0 or 1.
+        labels: int array `(num_examples, num_classes)`, 0 or 1; or -1, which is unknown and does not
+            count.
         probabilities: float array of the same shape, in [0, 1].
         threshold: float. A class is predicted when its probability is at least this.
 
@@ -42,18 +43,19 @@ def multilabel_metrics(labels, probabilities, threshold=0.5):
     counted = ~np.isnan(average_precisions)
     if not counted.any():
         raise ValueError("No class has a positive label, so nothing can be measured.")
-    predicted = (probabilities >= threshold).astype(int)
-    varied = counted & (labels.min(0) == 0)
-    auc = np.nan
-    if varied.any():
-        auc = metrics.roc_auc_score(labels[:, varied], probabilities[:, varied], average="macro")
+    is_known, is_true = labels >= 0, labels > 0
+    predicted = (probabilities >= threshold) & is_known
+    aucs = [
+        metrics.roc_auc_score(is_true[is_known[:, c], c], probabilities[is_known[:, c], c])
+        for c in np.flatnonzero(counted & (labels == 0).any(0))
+    ]
     # By hand: of a single column, scikit-learn would also score the negatives.
-    hits, either = (labels * predicted).sum(0), labels.sum(0) + predicted.sum(0)
+    hits, either = (is_true & predicted).sum(0), is_true.sum(0) + predicted.sum(0)
     return {
         "mAP": float(average_precisions[counted].mean()),
         "macro_F1": float(np.mean(2 * hits[counted] / either[counted])),
         "micro_F1": float(2 * hits.sum() / either.sum()),
-        "AUC": float(auc),
+        "AUC": float(np.mean(aucs)) if aucs else float("nan"),
         "num_examples": len(labels),
         "num_classes": int(counted.sum()),
     }
@@ -63,16 +65,19 @@ def per_class_average_precision(labels, probabilities):
     """Average precision of each class, NaN where it has no positive.
 
     Args:
-        labels: int array `(num_examples, num_classes)`.
+        labels: int array `(num_examples, num_classes)`; -1 is unknown and does not count.
         probabilities: float array of the same shape.
 
     Returns:
         float array `(num_classes,)`.
     """
+    is_known, is_true = labels >= 0, labels > 0
     return np.array(
         [
-            metrics.average_precision_score(labels[:, c], probabilities[:, c])
-            if labels[:, c].any()
+            metrics.average_precision_score(
+                is_true[is_known[:, c], c], probabilities[is_known[:, c], c]
+            )
+            if is_true[:, c].any()
             else np.nan
             for c in range(labels.shape[1])
         ]

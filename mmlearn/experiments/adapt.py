@@ -18,7 +18,7 @@ from mmlearn.evaluation.classification import (
     per_class_average_precision,
     trivial_baselines,
 )
-from mmlearn.experiments.build import build_source, check_has_classes
+from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
 from mmlearn.experiments.config import to_dict
 from mmlearn.experiments.output import check_output, replacing, write_json
 from mmlearn.experiments.run import (
@@ -92,7 +92,7 @@ def adapt(
     labels = {split: _labels(source, split) for split in ("train", "val")}
     _check_shots(source, labels, shots)
     task = MultimodalClassifier.from_preset(preset)
-    absent = _absent(task, source)
+    absent = absent_modalities(task, source)
     for modality in absent:
         console.print(f"[bold]no {modality}[/] in the data: a learned token stands in for it")
     source, skipped = without_unreadable(source, ("train", "val"), data.max_unreadable)
@@ -302,21 +302,6 @@ def _check_shots(source, labels, shots):
             f"No class has {shots} examples in the {len(labels)} of 'train' of {source.root!r}, the "
             f"most have {most}. Fix: --shots {max(most, 1)} or less, or more data."
         )
-
-
-def _absent(task, source):
-    """The modalities of the model that the data do not have."""
-    index = source.examples("train")
-    columns = {"text": "captions"}
-    modalities = task.backbone.modalities
-    absent = tuple(m for m in modalities if getattr(index, columns.get(m, m), None) is None)
-    if len(absent) == len(modalities):
-        raise ValueError(
-            f"The data in {source.root!r} have none of the model's modalities, "
-            f"{', '.join(modalities)}. Fix: another model, or name the columns, such as "
-            "--data.options images=NAME text=NAME."
-        )
-    return absent
 
 
 def _mean_average_precision(labels, probabilities):

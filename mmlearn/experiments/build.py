@@ -1,5 +1,6 @@
 """The one place where a config becomes objects: source, tokenizer, classifier, datasets."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -9,6 +10,7 @@ from data_prep.names import call
 from data_prep.pipeline import build_dataset
 from mmlearn import encoders, fusions
 from mmlearn.encoders import text as text_encoders
+from mmlearn.experiments.config import DataConfig
 from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
 from mmlearn.training.data import SourceData
 from mmlearn.training.distribution import Host, synchronize_batch_norm
@@ -33,7 +35,14 @@ def build_source(config):
     )
 
 
-def build_classifier(config, source, num_replicas=1, dtype=None):
+def build_unlabeled(config):
+    """Builds the source of an `UnlabeledConfig`, with the splits `train` and `val`, or `None`."""
+    if config.source is None:
+        return None
+    return build_source(DataConfig(config.source, config.root, config.options))
+
+
+def build_classifier(config, source, num_replicas=1, dtype=None, unlabeled=None):
     """Builds the classifier of a `ModelConfig`, under the current strategy's scope.
 
     Args:
@@ -41,6 +50,7 @@ def build_classifier(config, source, num_replicas=1, dtype=None):
         source: a source; its labels name the classes, its captions train a missing vocabulary.
         num_replicas: int. With more than one, batch normalisation is synchronised.
         dtype: dtype policy of the backbone, by default that of Keras; heads compute in float32.
+        unlabeled: a source of more captions for a missing vocabulary, or `None`.
 
     Raises:
         ValueError: when the data lack labels or a modality of the model.
@@ -57,7 +67,7 @@ def build_classifier(config, source, num_replicas=1, dtype=None):
             )
             converters[modality] = encoders.ImageConverter(config.images.image_size)
         elif modality == "text":
-            tokenizer = build_tokenizer(config.text, source)
+            tokenizer = build_tokenizer(config.text, source, unlabeled)
             built[modality] = encoders.get(
                 modality,
                 config.text.name,
@@ -111,6 +121,32 @@ def check_has_classes(source, what):
         )
 
 
+def absent_modalities(task, source):
+    """The modalities of a model that the data do not have.
+
+    Args:
+        task: a task.
+        source: a source with the split `train`.
+
+    Returns:
+        A tuple of str.
+
+    Raises:
+        ValueError: when the data have none of them.
+    """
+    index = source.examples("train")
+    columns = {"text": "captions"}
+    modalities = task.backbone.modalities
+    absent = tuple(m for m in modalities if getattr(index, columns.get(m, m), None) is None)
+    if len(absent) == len(modalities):
+        raise ValueError(
+            f"The data in {source.root!r} have none of the model's modalities, "
+            f"{', '.join(modalities)}. Fix: another model, or name the columns, such as "
+            "--data.options images=NAME text=NAME."
+        )
+    return absent
+
+
 def _check_data(config, source):
     check_has_classes(source, "a classifier")
     index = source.examples("train")
@@ -124,7 +160,7 @@ def _check_data(config, source):
             )
 
 
-def build_tokenizer(config, source):
+def build_tokenizer(config, source, unlabeled=None):
     """Builds the tokenizer of a `TextConfig`: from a file, with the weights, or from captions."""
     if config.vocabulary is not None:
         uncased = text_encoders.is_uncased(config.name)
@@ -136,7 +172,9 @@ def build_tokenizer(config, source):
         )
     if text_encoders.has_tokenizer(config.name, config.weights):
         return text_encoders.load_tokenizer(config.name, config.weights)
-    captions = source.examples("train").captions
+    captions = list(source.examples("train").captions)
+    if unlabeled is not None:
+        captions += unlabeled.examples("train").captions or []
     return text_encoders.train_tokenizer(
         [text for texts in captions for text in texts], config.vocabulary_size
     )
@@ -164,6 +202,19 @@ def build_data(experiment, source, preprocessor, host=Host()):
         oversample=data.oversample,
         service=data.service,
     )
+
+
+def build_unlabeled_data(experiment, source, preprocessor, host=Host()):
+    """Builds the `SourceData` of phases without labels, from data of their own.
+
+    Args:
+        experiment: `Experiment`.
+        source: the source of its `unlabeled`.
+        preprocessor: `MultimodalPreprocessor`.
+        host: `Host`.
+    """
+    data = dataclasses.replace(experiment.data, class_weights=None, oversample=None)
+    return build_data(dataclasses.replace(experiment, data=data), source, preprocessor, host)
 
 
 def build_sample(experiment, source, preprocessor, count):

@@ -114,6 +114,13 @@ class TrainingConfig:
     """Phases, batches, devices, seed."""
 
     phases: tuple[TrainingPhase, ...] = ()
+    pretrain: tuple[str, ...] = ()
+    """Objectives without labels, of a phase each, in this order, before the others:
+    `python -m mmlearn list objectives`."""
+    pretrain_epochs: int = 5
+    """Of each of these."""
+    pretrain_rate: float | None = None
+    """Peak of their learning rate. By default that of the first of the other phases."""
     batch_size: int = 32
     """Examples per step, all replicas of all hosts together."""
     precision: str = "auto"
@@ -151,6 +158,43 @@ class CacheConfig:
 
 
 @dataclass(frozen=True)
+class ContinualConfig:
+    """Going on from an earlier model, on other data or for more classes."""
+
+    model: str | None = None
+    """Output folder of an earlier run, or a preset directory. The model is then that one, and the
+    config's `model` is not used."""
+    rehearsal: float = 0.0
+    """Share of the examples of an epoch that are of the earlier run's training split."""
+    distillation: float = 0.0
+    """Weight of a loss that keeps predictions near those of the earlier model, on its classes."""
+    root: str | None = None
+    """Where the data of the earlier run are now, if they have moved."""
+
+    def __post_init__(self):
+        if not 0 <= self.rehearsal < 1:
+            raise ValueError(
+                f"`rehearsal` must be a share in [0, 1). Received: rehearsal={self.rehearsal}."
+            )
+        if not self.distillation >= 0:
+            raise ValueError(
+                f"`distillation` must not be negative. Received: distillation={self.distillation}."
+            )
+
+
+@dataclass(frozen=True)
+class UnlabeledConfig:
+    """Where the examples of phases without labels come from: texts, images, or both."""
+
+    source: str | None = None
+    """`python -m mmlearn list sources`. By default the training split itself."""
+    root: str | None = None
+    """Folder or file of the data set."""
+    options: Options = field(default_factory=dict)
+    """Further options of the source."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that defines a run."""
 
@@ -160,6 +204,8 @@ class Experiment:
     model: ModelConfig
     training: TrainingConfig
     cache: CacheConfig = field(default_factory=CacheConfig)
+    continual: ContinualConfig = field(default_factory=ContinualConfig)
+    unlabeled: UnlabeledConfig = field(default_factory=UnlabeledConfig)
     output: str | None = None
     """Folder of the results. By default `saved_models/NAME`."""
     folds: int | None = None
@@ -191,6 +237,23 @@ def three_phases(epochs, learning_rates):
         ),
         TrainingPhase("end to end", epochs[2], learning_rate=learning_rates[2]),
     )
+
+
+def all_phases(training):
+    """The phases of a `TrainingConfig`, those of `pretrain` first."""
+    rate = training.pretrain_rate
+    if rate is None:
+        rate = training.phases[0].learning_rate if training.phases else 1e-3
+    pretraining = (
+        TrainingPhase(
+            objective.replace("_", " "),
+            training.pretrain_epochs,
+            objective=objective,
+            learning_rate=rate,
+        )
+        for objective in training.pretrain
+    )
+    return (*pretraining, *training.phases)
 
 
 def to_dict(config):

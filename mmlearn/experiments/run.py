@@ -14,16 +14,26 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from data_prep.balance import label_shares
 from data_prep.errors import DataError
 from data_prep.fingerprint import fingerprint
 from data_prep.pipeline import build_dataset
 from data_prep.screening import find_unreadable, without_unreadable
+from data_prep.sources.joined import JoinedSource
 from mmlearn.analysis.attention import draw_attention
 from mmlearn.analysis.curves import plot_curves, remarks
 from mmlearn.evaluation.evaluate import evaluate
 from mmlearn.experiments.begun import begin
-from mmlearn.experiments.build import build_classifier, build_data, build_sample, build_source
-from mmlearn.experiments.config import NOT_IN_RESULTS, to_dict
+from mmlearn.experiments.build import (
+    build_classifier,
+    build_data,
+    build_sample,
+    build_source,
+    build_unlabeled,
+    build_unlabeled_data,
+)
+from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
+from mmlearn.experiments.continual import open_earlier, with_earlier_model
 from mmlearn.experiments.output import check_output, remove, replacing, write_json
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.presets import find_preset
@@ -34,6 +44,7 @@ from mmlearn.training.contribution import ContributionMonitor, find_ignored
 from mmlearn.training.distribution import find_host, make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts, lost_hosts_named
+from mmlearn.training.objectives import data_of
 from mmlearn.training.phases import check_phases, run_phases
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
@@ -58,6 +69,8 @@ class Fitted:
         predictions: dict of arrays, likewise.
         prior: float array `(num_classes,)`, the share of each label in the training split.
         clock: seconds per stage so far.
+        earlier: dict, what is known of the model that it went on from; or `None`.
+        forgetting: dict, as `measure_forgetting` returns; or `None` where nothing was measured.
     """
 
     task: MultimodalClassifier
@@ -71,6 +84,8 @@ class Fitted:
     predictions: dict
     prior: np.ndarray
     clock: "_Clock"
+    earlier: dict | None = None
+    forgetting: dict | None = None
 
 
 def run(experiment, console=None):
@@ -89,15 +104,15 @@ def run(experiment, console=None):
 
     Returns:
         The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `remarks`, `warnings`, `precision`, `backend` (of Keras), `seconds`, `data`,
-        `parameters` and `versions`.
-        `None` on a host that is not the chief.
+        `history`, `remarks`, `warnings`, `precision`, `backend` (of Keras), `seconds`, `data`, `earlier`,
+        `forgetting`, `parameters` and `versions`. `None` on a host that is not the chief.
 
     Raises:
         ValueError: when the config, the data (`DataError`) or the output folder is not right.
         FloatingPointError: when the loss is no number.
         ConnectionError: when another host is lost.
     """
+    experiment = with_earlier_model(experiment)
     training = experiment.training
     output = _output(experiment)
     folder = f"{output.rstrip(os.sep)}.checkpoints"
@@ -145,7 +160,8 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         )
     clock = _Clock()
     training = experiment.training
-    check_phases(training.phases)
+    phases = all_phases(training)
+    check_phases(phases)
     hosts = hosts or Hosts(make_strategy(training.strategy, training.num_replicas))
     strategy, host = hosts.strategy, hosts.host
     console = console if console and host.is_chief else Console(quiet=True)
@@ -157,22 +173,25 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     ]
     precision, reason = _choose_precision(training)
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
-    with hosts.chief_first():
-        source = build_source(experiment.data)
-    source, skipped = without_unreadable(source, ("train", "val"), experiment.data.max_unreadable)
-    for item in skipped[:SHOWN]:
-        console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
-    if len(skipped) > SHOWN:
-        console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
+    source, earlier, unlabeled, skipped = _open_sources(experiment, hosts, console)
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
         console.print(f"[bold]{split}[/]: {found}")
+    if unlabeled is not None:
+        console.print(f"[bold]unlabeled[/]: {len(unlabeled.examples('train'))} examples")
     clock.lap("data")
     keras.utils.set_random_seed(training.seed)
     tf.config.experimental.enable_op_determinism()
     with strategy.scope():
-        task = build_classifier(experiment.model, source, strategy.num_replicas_in_sync, precision)
+        num_replicas = strategy.num_replicas_in_sync
+        if earlier is None:
+            task = learner = build_classifier(
+                experiment.model, source, num_replicas, precision, unlabeled
+            )
+        else:
+            task = earlier.build_classifier(source.label_names, num_replicas, precision)
+            learner = earlier.build_learner(task, precision)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s), Keras on "
@@ -180,12 +199,17 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
     data = build_data(experiment, source, task.preprocessor, host)
     data_print = fingerprint(source, ("train", "val"))
+    unlabeled_data = None
+    if unlabeled is not None:
+        unlabeled_data = build_unlabeled_data(experiment, unlabeled, task.preprocessor, host)
+        data_print = f"{data_print}-{fingerprint(unlabeled, ('train', 'val'))}"
     # In this precision: another device may choose another.
     chosen = dataclasses.replace(training, precision=precision)
     resolved = dataclasses.replace(experiment, training=chosen)
-    hosts.check_same([identity(resolved), data_print, versions()])
+    weights = earlier and earlier.weights
+    hosts.check_same([identity(resolved), data_print, weights, versions()])
     keeps = folder and host.is_chief
-    checkpoints = open_checkpoints(folder, resolved, data_print) if keeps else None
+    checkpoints = open_checkpoints(folder, resolved, data_print, weights) if keeps else None
     clock.lap("build")
     prior = label_prior(source, "train")
     monitors = []
@@ -198,8 +222,8 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     try:
         with strategy.scope(), progress_bar(console) as bar, logger_registry.closing(loggers):
             history = run_phases(
-                task,
-                training.phases,
+                learner,
+                phases,
                 data,
                 checkpoints=checkpoints,
                 checkpoint_seconds=60 * training.checkpoint_minutes,
@@ -208,10 +232,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
                 ),
                 callbacks=[
                     *monitors,
-                    lambda phase: RichProgress(bar, phase, data.steps_per_epoch),
+                    lambda phase: RichProgress(
+                        bar, phase, data_of(phase, data, unlabeled_data).steps_per_epoch
+                    ),
                     *callbacks,
                 ],
                 loggers=loggers,
+                unlabeled=unlabeled_data,
             )
         clock.lap("train")
         if not host.is_chief:
@@ -226,8 +253,12 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         validation = data.on_one_host().validation()
         metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
         predictions["ids"] = np.array(source.examples("val").ids)
+        forgetting = earlier and earlier.measure(task, training.batch_size)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise name_bad_images(source, ("train", "val")) or error from None
+        bad = name_bad_images(source, ("train", "val"))
+        if bad is None and unlabeled is not None:
+            bad = name_bad_images(unlabeled, ("train", "val"))
+        raise bad or error from None
     clock.lap("evaluate")
     return Fitted(
         task,
@@ -241,7 +272,33 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         predictions,
         prior,
         clock,
+        earlier and earlier.record(source),
+        forgetting,
     )
+
+
+def _open_sources(experiment, hosts, console):
+    """Opens what an experiment reads: the source, the earlier run, the source without labels.
+
+    Returns:
+        The three, the last two maybe `None`, and the list of `Unreadable` images, which are left out.
+    """
+    config = experiment.data
+    with hosts.chief_first():
+        source = build_source(config)
+        earlier = open_earlier(experiment, _output(experiment), console)
+        unlabeled = build_unlabeled(experiment.unlabeled)
+    source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
+    if earlier is not None:
+        source = earlier.join(source, experiment, console)
+    if unlabeled is not None:
+        unlabeled, more = without_unreadable(unlabeled, ("train", "val"), config.max_unreadable)
+        skipped = [*skipped, *more]
+    for item in skipped[:SHOWN]:
+        console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
+    if len(skipped) > SHOWN:
+        console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
+    return source, earlier, unlabeled, skipped
 
 
 def _choose_precision(config):
@@ -268,6 +325,11 @@ def _feature_cache(experiment, folder, data_print, host, task, console, bar):
         config = dataclasses.replace(config, folder=os.path.join(folder, "features"))
     if not config.features or config.folder is None:
         return None
+    if experiment.continual.distillation:
+        console.print(
+            "features of frozen encoders are not stored: the earlier model must see the examples"
+        )
+        return None
 
     def progress(description, total):
         line = bar.add_task(description, total=total, status="")
@@ -284,13 +346,14 @@ def _feature_cache(experiment, folder, data_print, host, task, console, bar):
     )
 
 
-def open_checkpoints(folder, experiment, data_print):
+def open_checkpoints(folder, experiment, data_print, weights=None):
     """Opens the checkpoints of a run, new ones or those that an interrupted run has left.
 
     Args:
         folder: str.
         experiment: `Experiment`.
         data_print: str. The fingerprint of its data.
+        weights: str. The fingerprint of the weights that it goes on from, or `None`.
 
     Raises:
         ValueError: when the checkpoints there are of another experiment or other data.
@@ -299,7 +362,10 @@ def open_checkpoints(folder, experiment, data_print):
     if training.restart:
         remove(folder)
     checkpoints = Checkpoints(folder, training.keep_checkpoints)
-    if not begin(folder, {"config": identity(experiment), "data": data_print}):
+    begun = {"config": identity(experiment), "data": data_print}
+    if weights is not None:
+        begun["weights"] = weights
+    if not begin(folder, begun):
         raise ValueError(
             f"{folder!r} holds the checkpoints of an interrupted run of another experiment or on "
             "other data or another Keras backend. Fix: start that one again to finish it, or pass "
@@ -378,6 +444,8 @@ def save(fitted, experiment, output):
                 "label_names": source.label_names,
                 "label_prior": fitted.prior.tolist(),
             },
+            "earlier": fitted.earlier,
+            "forgetting": fitted.forgetting,
             "parameters": task.count_params(),
             "versions": versions(),
         }
@@ -400,6 +468,9 @@ def evaluate_model(model, data, split="val", batch_size=32):
     """
     task = MultimodalClassifier.from_preset(find_preset(model))
     source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
+    if set(source.label_names) < set(task.label_names):  # such as those of a model that went on
+        kind = "multi_label" if task.activation == "sigmoid" else "multi_class"
+        source = JoinedSource({"data": source}, task.label_names, kind)
     if list(source.label_names) != task.label_names:
         raise ValueError(
             f"The labels of the data ({len(source.label_names)}, the first "
@@ -432,8 +503,11 @@ def name_bad_images(source, splits):
 
 
 def label_prior(source, split):
-    """The share of the examples that have each label: float array `(num_classes,)`."""
-    return np.asarray(source.examples(split).labels.mean(axis=0)).ravel()
+    """The share of the examples that have each label: float array `(num_classes,)`.
+
+    Where labels are partly unknown, of those that are known; 0 for a class that no example knows.
+    """
+    return label_shares(source.examples(split).labels)
 
 
 def versions():

@@ -12,7 +12,7 @@ from mmlearn.experiments.config import NOT_IN_RESULTS
 
 _NUMBERS = (int, float)
 # What must stay, or the trials could not be compared, and what decides nothing.
-_FIXED = ("name", "output", "folds", "cache")
+_FIXED = ("name", "output", "folds", "cache", "unlabeled")
 _FIXED_DATA = (
     *("source", "root", "options", "val_fraction", "num_folds", "fold", "stratify", "split_seed"),
     "max_unreadable",

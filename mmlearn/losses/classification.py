@@ -3,6 +3,7 @@
 import keras
 
 from mmlearn.losses.asymmetric import AsymmetricLoss
+from mmlearn.losses.known_labels import KnownLabels
 
 LOSSES = {
     "cross_entropy": {
@@ -48,3 +49,14 @@ def get(name, activation, label_smoothing=0.0):
             "Fix: 'cross_entropy' or 'focal'."
         )
     return LOSSES[name][activation](label_smoothing=label_smoothing)
+
+
+def known_only(loss, activation):
+    """Makes a loss of classes leave out labels that are not known, which are negative.
+
+    Args:
+        loss: a `keras.losses.Loss`, as `get` makes it.
+        activation: `"sigmoid"` or `"softmax"`, as the head has. Of a softmax, exactly one class is
+            true, so that every label is known.
+    """
+    return KnownLabels(loss) if activation == "sigmoid" else loss

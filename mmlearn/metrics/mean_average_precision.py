@@ -12,7 +12,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     Scores in one bin count as tied; with the default 2,000 bins over the logit of the score, the
     value differs from scikit-learn's exact one by less than 0.002 for scores that use the range from
     0 to 1, and by more where all are alike. Final figures come from `mmlearn.evaluation`, which is
-    exact.
+    exact. A negative label is unknown, and does not count.
 
     Args:
         num_classes: int.
@@ -36,7 +36,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_pred = ops.clip(ops.cast(y_pred, "float32"), 1e-7, 1 - 1e-7)
         y_true = ops.cast(y_true, "float32")
-        weights = ops.ones_like(y_true)
+        weights = ops.cast(ops.logical_not(y_true < 0), "float32")
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
         position = ops.log(y_pred / (1 - y_pred)) / (2 * self._LOGIT_RANGE) + 0.5

@@ -169,6 +169,23 @@ def fill_empty_share(data, num_rows):
     return tree.map_structure(fill, data), tf.reduce_mean(counts)
 
 
+def all_rows(values):
+    """Joins the rows of all replicas, for what compares the examples of a batch with each other.
+
+    A gradient finds its way back to the replica that the row is from.
+
+    Args:
+        values: tensor `(rows, ...)` of this replica.
+
+    Returns:
+        A tensor `(all rows, ...)`, the same on each replica; with one replica, the values.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return values
+    return replica.all_gather(values, axis=0)
+
+
 def clip_gradients(gradients, optimizer):
     """Clips the sum of the replicas' gradients, as the optimizer should on one device.
 

@@ -65,7 +65,7 @@ class MultimodalTask(keras_hub.models.Task):
         chosen = {part for name in names for part in find(name, groups, "part")}
         for name, part_layers in parts.items():
             for layer in part_layers:
-                layer.trainable = name in chosen
+                _set_trainable(layer, name in chosen)
         for modality, encoder in self.backbone.encoders.items():
             if blocks and f"{modality}_encoder" not in chosen:
                 _thaw(modality, encoder, blocks)
@@ -130,6 +130,7 @@ class MultimodalTask(keras_hub.models.Task):
         sample_weight=None,
         validation_data=None,
         validation_split=None,
+        validation_steps=None,
         shuffle=True,
         **kwargs,
     ):
@@ -143,6 +144,7 @@ class MultimodalTask(keras_hub.models.Task):
             sample_weight: `(num_examples,)` or `None`.
             validation_data: a dataset or a tuple of arrays.
             validation_split: float. Share of the examples, the last ones, kept for validation.
+            validation_steps: int. Batches of a validation dataset, all by default.
             shuffle: bool. Whether to reshuffle arrays on each epoch.
             **kwargs: of `keras.Model.fit`.
 
@@ -158,12 +160,15 @@ class MultimodalTask(keras_hub.models.Task):
             y = sample_weight = batch_size = None
         if isinstance(validation_data, (tuple, list)):
             validation_data = self._raw_dataset(*validation_data)
+        if isinstance(validation_data, tf.data.Dataset) and validation_steps is None:
+            validation_data, validation_steps = _without_end(validation_data)
         return super().fit(
             x,
             y,
             batch_size=batch_size,
             sample_weight=sample_weight,
             validation_data=validation_data,
+            validation_steps=validation_steps,
             shuffle=False,
             **kwargs,
         )
@@ -319,10 +324,27 @@ def _thaw(modality, encoder, count):
             f"The {modality} encoder has {len(blocks)} blocks, and the top {count} were to be trained. "
             "Fix: a smaller `trainable_blocks`."
         )
-    encoder.trainable = True
+    _set_trainable(encoder, True)
     for block in blocks[: len(blocks) - count]:
         for layer in block:
             layer.trainable = False
+
+
+def _set_trainable(layer, value):
+    for part in layer._flatten_layers():
+        # Keras does nothing where a layer has the value already, even if what is in it has not.
+        part.trainable = not value
+        part.trainable = value
+
+
+def _without_end(dataset):
+    """The dataset again and again, and its number of batches.
+
+    To begin a dataset anew takes longer than a pass over a few hundred images, and Keras does so twice
+    for each validation of one that ends.
+    """
+    count = int(dataset.cardinality())
+    return (dataset, None) if count < 0 else (dataset.repeat(), count)
 
 
 def _split(x, y, sample_weight, fraction):

@@ -197,6 +197,8 @@ class RichProgress(keras.callbacks.Callback):
             if name.startswith("val_") and name.endswith("map")
         ]
         status = f"{self.epoch}  val mAP {', '.join(scores)}" if scores else self.epoch
+        if not scores and "val_loss" in logs:  # an objective without labels
+            status = f"{self.epoch}  val loss {logs['val_loss']:.3f}"
         self.bar.update(self.task, status=status)
         console = self.bar.console
         if not (console.is_terminal or console.is_jupyter):  # a log file gets a line per epoch

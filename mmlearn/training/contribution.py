@@ -22,7 +22,7 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     For each modality: the mean over the examples of the loss when it is declared absent, so that
     its learned missing token stands in, minus the loss with it. The loss is the cross-entropy of
-    the main output, whatever the phase trains with. Examples that lack the modality, or have no
+    the main output, whatever the phase trains with, over the classes whose labels are known. Examples that lack the modality, or have no
     other, do not count. Added to the logs of the epoch, and so to the history and every logger:
     `contribution_{modality}`, `contribution_{modality}_low` (the lower end of its 95 % interval)
     and `contribution_{modality}_share` (of the loss without it).
@@ -34,7 +34,8 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     Args:
         validation_dataset: batches of `(x, y)` or `(x, y, sample_weight)`; the weights are not
-            used. A few hundred examples are enough. Each is encoded once an epoch.
+            used. A few hundred examples are enough. They stay in memory, and each is encoded once an
+            epoch.
         task: `MultimodalClassifier`.
         tell: function that takes a line of text; by default `warnings.warn`.
 
@@ -51,18 +52,21 @@ class ContributionMonitor(keras.callbacks.Callback):
         self.validation_dataset = validation_dataset
         self.task = task
         self.tell = tell
-        self.phase = None
         self.seconds = 0.0
-        self._loss = classification.get("cross_entropy", task.activation)
-        self._run = compile_function(self._losses, task)
+        self._batches = None
+        loss = classification.get("cross_entropy", task.activation)
+        self._loss = classification.known_only(loss, task.activation)
+        self.for_phase(None)
 
     def for_phase(self, phase):
         """Returns this callback for the next phase, as `run_phases` asks for it.
 
         Args:
-            phase: `TrainingPhase`.
+            phase: `TrainingPhase`, or `None` outside of phases.
         """
         self.phase = phase
+        # Anew for each: low-rank updates change what layers compute.
+        self._run = compile_function(self._losses, self.task)
         return self
 
     def on_train_begin(self, logs=None):
@@ -99,10 +103,9 @@ class ContributionMonitor(keras.callbacks.Callback):
             self.seconds += time.monotonic() - start
 
     def _contributions(self):
-        batches = []
-        for x, y, *_ in self.validation_dataset:
-            x, targets, _ = self.task.preprocess_samples(x, y)
-            batches.append(self._run(x, targets[self.task.main_output]))
+        if self._batches is None:
+            self._batches = [self._prepare(*batch[:2]) for batch in self.validation_dataset]
+        batches = [self._run(*batch) for batch in self._batches]
         columns = [
             np.concatenate([np.asarray(v) for v in part], -1) for part in zip(*batches, strict=True)
         ]
@@ -117,6 +120,10 @@ class ContributionMonitor(keras.callbacks.Callback):
                 share = mean / max(float(without[row][rows].mean(dtype="float64")), 1e-12)
                 found.update({name: mean, f"{name}_low": low, f"{name}_share": share})
         return found
+
+    def _prepare(self, x, y):
+        x, targets, _ = self.task.preprocess_samples(x, y)
+        return x, targets[self.task.main_output]
 
     def _losses(self, x, y):
         """Losses with all `(rows,)`, without each modality `(modalities, rows)`, and what counts."""

@@ -62,6 +62,9 @@ class SourceData(TrainingData):
         **options: of `data_prep.pipeline.build_dataset`, for training.
     """
 
+    unread = ()  # modalities that the preprocessor does not need
+    with_seeds = False
+
     def __init__(
         self,
         source,
@@ -105,7 +108,8 @@ class SourceData(TrainingData):
             start=start,
             repeat=True,
             cache=self.files["train"],
-            places=self.places,
+            places=(*self.places, *self.unread),
+            with_seeds=self.with_seeds,
             shard=(host.index, host.count),
             **self.options,
         )
@@ -118,7 +122,8 @@ class SourceData(TrainingData):
             self.preprocessors["val"],
             self.batch_size // self.host.count,
             cache=self.files["val"],
-            places=self.places,
+            places=(*self.places, *self.unread),
+            with_seeds=self.with_seeds,
             shard=(self.host.index, self.host.count),
         )
 
@@ -144,6 +149,27 @@ class SourceData(TrainingData):
         # The workers of a tf.data service have no access to what is stored here.
         options = {**self.options, "service": None}
         return self._replace(preprocessors=preprocessors, places=places, options=options)
+
+    def without_labels(self, inputs, modalities, augmentations):
+        """The examples for an objective that needs no labels: each counts once and alike.
+
+        Args:
+            inputs: function from a preprocessor to an `ObjectiveInputs`.
+            modalities: set of str. The files of others are not opened.
+            augmentations: names or functions.
+        """
+        index = self.source.examples("train")
+        columns = {"images": index.images, "text": index.captions, "audio": index.audio}
+        options = {**self.options, "class_weights": None, "oversample": None}
+        changes = {
+            "preprocessors": {split: inputs(p) for split, p in self.preprocessors.items()},
+            "unread": tuple(m for m in columns if columns[m] is not None and m not in modalities),
+            "augmentations": tuple(augmentations),
+            "options": options,
+            "with_seeds": True,
+            "steps_per_epoch": count_examples(self.source, "train") // self.batch_size,
+        }
+        return self._replace(**changes)
 
     def fixed_modalities(self):
         """The modalities that come to training as they are in the source, without augmentation."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 _RANGES = {
     "epochs": (0, float("inf")),
     "trainable_blocks": (0, float("inf")),
+    "lora_rank": (1, float("inf")),
     "learning_rate": (0, float("inf")),
     "layer_decay": (0, 1),
     "warmup_fraction": (0, 1),
@@ -29,6 +30,9 @@ class TrainingPhase:
     """Parts that learn: `{modality}_encoder`, `encoders`, `fusion`, `head`, `auxiliary_heads`, `all`."""
     trainable_blocks: int = 0
     """Top blocks of the other encoders that learn as well."""
+    lora_rank: int | None = None
+    """Rank of the updates (LoRA) through which encoders learn, instead of their own weights. At the end of
+    the phase they are added to these."""
     augment: bool = True
     """Whether training examples are augmented. Where they are not, the features of frozen encoders are
     computed once and stored."""
@@ -64,6 +68,9 @@ class TrainingPhase:
     """Epochs without a better one after which the phase ends."""
     monitor: str = "val_loss"
     """What the best epoch is judged by; larger is better unless it ends in `loss`."""
+    objective: str = "labels"
+    """`python -m mmlearn list objectives`. All but `labels` train encoders alone, without labels; `loss`,
+    `label_smoothing` and `loss_weights` are of the labels."""
 
     def __post_init__(self):
         for name, (low, high) in _RANGES.items():

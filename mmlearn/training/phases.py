@@ -5,8 +5,10 @@ import numpy as np
 
 from mmlearn.losses import classification
 from mmlearn.models.steps import check_micro_batches
+from mmlearn.training import objectives
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
 from mmlearn.training.hosts import make_trainer, share_checkpoints
+from mmlearn.training.low_rank import add_updates, merge_updates
 from mmlearn.training.optimizers import build_optimizer, unwrap
 
 CHECKPOINT_SECONDS = 300
@@ -22,6 +24,7 @@ def run_phases(
     feature_cache=None,
     callbacks=(),
     loggers=(),
+    unlabeled=None,
 ):
     """Trains a task phase by phase. Call it under the scope of the task's strategy, if any.
 
@@ -44,13 +47,16 @@ def run_phases(
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
         loggers: iterable of `mmlearn.training.loggers.Logger`. They get what the callbacks add to
             the logs as well.
+        unlabeled: `SourceData` that phases with another objective than labels read, or `None` for
+            `data`. They are validated on its own validation split.
 
     Returns:
         A list of dicts, one per phase: `name`, `history` (dict of metric name to a list with one
         float per epoch) and `stored_features`, the modalities whose features were stored.
 
     Raises:
-        ValueError: when the Keras backend cannot do what a phase asks for.
+        ValueError: when the Keras backend cannot do what a phase asks for, a phase's objective is
+            unknown, or model or data lack what it needs.
         FloatingPointError: when the loss becomes NaN or infinite; names the examples that hold one.
 
     Reference:
@@ -58,6 +64,7 @@ def run_phases(
     """
     phases = [phase for phase in phases if phase.epochs > 0]
     check_phases(phases)
+    objectives.check(phases, task, data, unlabeled)
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -65,11 +72,17 @@ def run_phases(
     if checkpoint:
         _assign(variables, checkpoint.arrays[: len(variables)])
     feature_cache = None if validation_dataset is not None else feature_cache
+    # Checkpoints are numbered as if all epochs were as long as the longest.
+    longest = max(data.steps_per_epoch, unlabeled.steps_per_epoch if unlabeled else 0)
     for number, phase in enumerate(phases[len(records) :], start=len(records)):
         first_epoch = sum(earlier.epochs for earlier in phases[:number])
         # What was stored before an interruption must be again, or training would not go on exactly.
         only = checkpoint.state.get("stored_features") if checkpoint else None
-        learner, phase_data = _prepare(task, phase, data, feature_cache, only)
+        has_labels = phase.objective == objectives.LABELS
+        if has_labels:
+            learner, phase_data = _prepare(task, phase, data, feature_cache, only)
+        else:
+            learner, phase_data = _prepare_unlabeled(task, phase, data, unlabeled)
         run = _PhaseRun(
             learner,
             variables,
@@ -79,16 +92,21 @@ def run_phases(
             records,
             checkpoints,
             checkpoint_seconds,
+            longest,
         )
         if checkpoint and "epoch" in checkpoint.state:
             run.load(checkpoint)
         checkpoint = None
-        validation = phase_data.validation() if validation_dataset is None else validation_dataset
-        history = run.fit(validation, callbacks, loggers)
+        own = validation_dataset is None or not has_labels
+        validation = phase_data.validation() if own else validation_dataset
+        try:
+            history = run.fit(validation, callbacks, loggers)
+        finally:  # also of an interrupted phase, which may be begun again
+            _finish(task, learner, phase)
         stored = list(phase_data.places)
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
-            end = (first_epoch + phase.epochs) * data.steps_per_epoch
+            end = (first_epoch + phase.epochs) * longest
             checkpoints.save(end, {"records": records}, _arrays(variables))
     task.set_trainable(["all"])
     return records
@@ -110,6 +128,8 @@ def check_phases(phases):
 def _prepare(task, phase, data, feature_cache, only):
     """Returns what is to be fitted, compiled, and its data: the task, or one on stored features."""
     task.set_trainable(phase.trainable, phase.trainable_blocks)
+    if phase.lora_rank is not None:
+        _add_updates(task, phase)
     data = data.for_phase(phase)
     learners = [task]
     prepared = feature_cache.prepare(task, phase, data, only) if feature_cache else None
@@ -127,6 +147,39 @@ def _prepare(task, phase, data, feature_cache, only):
     return learner, data
 
 
+def _prepare_unlabeled(task, phase, data, unlabeled):
+    """Returns what trains the encoders of the task, compiled, and its data."""
+    learner, data = objectives.prepare(task, phase, data, unlabeled)
+    if phase.lora_rank is not None:
+        _add_updates(task, phase)
+    optimizer = build_optimizer(learner, phase, data.steps_per_epoch)
+    learner.compile(optimizer, micro_batches=phase.micro_batches)
+    learner.optimizer.build(learner.trainable_variables)
+    return learner, data
+
+
+def _add_updates(task, phase):
+    encoders = [encoder for encoder in task.backbone.encoders.values() if encoder.trainable]
+    if not encoders or phase.trainable_blocks:
+        raise ValueError(
+            f"`lora_rank` of phase {phase.name!r} needs encoders that are trained as a whole. Received: "
+            f"trainable={phase.trainable}, trainable_blocks={phase.trainable_blocks}. Fix: "
+            "add 'encoders' to `trainable`, or leave `lora_rank` out."
+        )
+    for encoder in encoders:
+        add_updates(encoder, phase.lora_rank)
+
+
+def _finish(task, learner, phase):
+    """Leaves the task with the variables it had."""
+    if phase.lora_rank is None:
+        return
+    for encoder in task.backbone.encoders.values():
+        merge_updates(encoder)
+    for model in (task, learner):  # what was traced with the updates
+        model.train_function = model.test_function = model.predict_function = None
+
+
 class _PhaseRun(keras.callbacks.Callback):
     """One phase; as a callback, it saves where the phase is.
 
@@ -139,10 +192,20 @@ class _PhaseRun(keras.callbacks.Callback):
         records: list of the records of the earlier phases.
         checkpoints: `Checkpoints` or `None`.
         checkpoint_seconds: float.
+        longest: int. The steps of the longest epoch of all phases.
     """
 
     def __init__(
-        self, learner, variables, phase, data, first_epoch, records, checkpoints, checkpoint_seconds
+        self,
+        learner,
+        variables,
+        phase,
+        data,
+        first_epoch,
+        records,
+        checkpoints,
+        checkpoint_seconds,
+        longest,
     ):
         super().__init__()
         self.learner = learner
@@ -155,6 +218,7 @@ class _PhaseRun(keras.callbacks.Callback):
         self.records = records
         self.checkpoints = checkpoints
         self.checkpoint_seconds = checkpoint_seconds
+        self.longest = longest
         self.best = BestEpoch(phase)
         self.log = EpochLog()
         self.start = (0, 0)
@@ -235,7 +299,7 @@ class _PhaseRun(keras.callbacks.Callback):
             "num_metrics": len(metrics_variables),
         }
         arrays = _arrays([*self.variables, *metrics_variables])
-        number = (self.first_epoch + epoch) * self.data.steps_per_epoch + step
+        number = (self.first_epoch + epoch) * self.longest + step
         self.checkpoints.save(number, state, [*arrays, *weights])
 
 

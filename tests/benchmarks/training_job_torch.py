@@ -133,6 +133,12 @@ class Classifier(nn.Module):
         self.auxiliary = nn.ModuleList(
             nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(128, num_classes)) for _ in range(2)
         )
+        for part in (self.images, self.fusion, self.head, self.auxiliary):
+            for module in part.modules():  # as Keras begins; PyTorch's own start is smaller
+                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                    nn.init.xavier_uniform_(module.weight)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
 
     def encode(self, pixels, ids, mask):
         images = self.images(pixels)

@@ -99,7 +99,8 @@ def test_config_show_prints_the_resolved_config(capfd):
 
 
 @pytest.mark.parametrize(
-    "kind", ["augmentations", "encoders", "experiments", "fusions", "loggers", "sources"]
+    "kind",
+    ["augmentations", "encoders", "experiments", "fusions", "loggers", "objectives", "sources"],
 )
 def test_list_prints_names(kind, capfd):
     assert main(["list", kind]) == 0
@@ -110,6 +111,7 @@ def test_list_prints_names(kind, capfd):
         "experiments": "coco",
         "fusions": "cross_attention",
         "loggers": "tensorboard",
+        "objectives": "masked_language",
         "sources": "shapes",
     }
     assert expected[kind] in names

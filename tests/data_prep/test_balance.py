@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.utils.class_weight import compute_class_weight
 
-from data_prep.balance import class_weights, example_weights, label_counts, oversampled_rows
+from data_prep.balance import (
+    class_weights,
+    example_weights,
+    label_counts,
+    label_shares,
+    oversampled_rows,
+)
 from data_prep.errors import DataError
 
 # Class 0 is in 4 of 6 examples, class 1 in 2, class 2 in none, class 3 in 1; the last has none.
@@ -48,6 +54,18 @@ def test_soft_labels_count_in_part():
     np.testing.assert_allclose(class_weights(labels), [1.5 / 2 / 1.25, 1.5 / 2 / 0.25])
     means = np.array([0.75 * 1 + 0.25 * 3, 1, 1])
     np.testing.assert_allclose(example_weights(labels, [1, 3]), means / means.mean(), rtol=1e-6)
+
+
+def test_unknown_labels_count_nowhere():
+    labels = np.array([[1, -1], [1, -1], [0, 1], [-1, 1], [-1, -1]], np.int8)
+    assert label_counts(labels).tolist() == [2, 2]
+    assert label_shares(labels).tolist() == [2 / 3, 1]
+    assert label_shares(sparse.csr_array(np.maximum(labels, 0))).tolist() == [2 / 5, 2 / 5]
+    assert label_shares(np.full((2, 1), -1)).tolist() == [0]
+    expected = example_weights(np.maximum(labels, 0), [1, 3])
+    assert example_weights(labels, [1, 3]).tolist() == expected.tolist()
+    # Both classes are above the threshold where they are known.
+    assert oversampled_rows(labels, threshold=0.6).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_weights_of_zero_leave_examples_out():

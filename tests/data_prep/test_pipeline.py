@@ -231,3 +231,32 @@ def test_absent_text_is_marked_in_the_batch(shapes, preprocessor):
     source = source_with([["a dog"], []], shapes.examples("train").images[:2])
     ((x, _, _),) = build_dataset(source, "train", preprocessor)
     assert x["text_present"].numpy().tolist() == [1, 0]
+
+
+def test_data_without_labels_have_batches():
+    index = examples(range(3), np.zeros((3, 0), np.uint8), captions=[["a dog"], ["a cat"], []])
+    source = ExamplesSource({"train": index}, label_names=())
+    dataset = build_dataset(source, "train", toys.preprocessor(("text",)), 2, with_ids=True)
+    assert [y.shape for _, (_, y, _) in dataset] == [(2, 0), (1, 0)]
+    assert build_dataset(source, "train").element_spec == example_spec(index)
+    assert ids_of(dataset) == ids_of(build_dataset(source, "train")) == ["0", "1", "2"]
+
+
+def test_the_preprocessor_may_draw_by_the_seed_of_an_example(shapes):
+    class Draws:
+        def convert_example(self, example):
+            draw = tf.random.stateless_uniform((), example["seed"])
+            return {"draw": draw, "labels": example["labels"]}
+
+        def __call__(self, batch):
+            return batch
+
+    def draws(**options):
+        dataset = build_dataset(shapes, "train", Draws(), 4, with_seeds=True, **options)
+        return np.concatenate([x["draw"] for x, _, _ in dataset.take(6)])
+
+    options = {"shuffle": True, "repeat": True}
+    first = draws(**options)
+    assert len(set(first.tolist())) == 24
+    np.testing.assert_array_equal(draws(**options, parallel_calls=1), first)
+    assert not set(draws(**options, start=(1, 0))) & set(first)

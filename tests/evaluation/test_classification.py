@@ -100,6 +100,24 @@ def test_a_class_without_negative_has_no_auc_but_a_precision():
     assert np.isnan(multilabel_metrics(labels[:, :1], probabilities[:, :1])["AUC"])
 
 
+def test_unknown_labels_do_not_count():
+    labels, probabilities = scores()
+    other_labels, others = scores(seed=1)
+    own, foreign = labels.copy(), other_labels.copy()
+    own[:, 3:], foreign[:, :3] = -1, -1  # each example knows half of the classes
+    scored = multilabel_metrics(np.vstack([own, foreign]), np.vstack([probabilities, others]))
+    halves = [
+        multilabel_metrics(labels[:, :3], probabilities[:, :3]),
+        multilabel_metrics(other_labels[:, 3:], others[:, 3:]),
+    ]
+    assert (scored["num_examples"], scored["num_classes"]) == (400, 6)
+    for name in ("mAP", "macro_F1", "AUC"):
+        assert scored[name] == pytest.approx(np.mean([half[name] for half in halves]), abs=1e-9)
+    flat = np.hstack([labels[:, :3], other_labels[:, 3:]]).ravel()
+    predicted = np.hstack([probabilities[:, :3], others[:, 3:]]).ravel() >= 0.5
+    assert scored["micro_F1"] == pytest.approx(metrics.f1_score(flat, predicted), abs=1e-9)
+
+
 def test_predicting_nothing_scores_the_prevalence():
     labels, _ = scores()
     prior = labels.mean(axis=0)

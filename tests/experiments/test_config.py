@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.options import read_options
 from mmlearn import experiments
-from mmlearn.experiments.config import Experiment, from_dict, read_run, to_dict
+from mmlearn.experiments.config import Experiment, all_phases, from_dict, read_run, to_dict
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
@@ -28,6 +28,20 @@ def test_coco_is_the_documents_system():
     assert {phase.weight_decay for phase in coco.training.phases} == {1e-2}
     assert coco.training.phases[0].learning_rate == 1e-4
     assert coco.training.phases[2].learning_rate < 1e-4
+
+
+def test_pretraining_comes_before_the_other_phases():
+    training = experiments.get("coco").training
+    assert all_phases(training) == training.phases
+    training = dataclasses.replace(
+        training, pretrain=("masked_language", "image_contrast"), pretrain_epochs=3
+    )
+    first, second, *others = all_phases(training)
+    assert (first.name, first.objective, first.epochs) == ("masked language", "masked_language", 3)
+    assert (second.objective, second.learning_rate) == ("image_contrast", 1e-4)
+    assert tuple(others) == training.phases
+    training = dataclasses.replace(training, pretrain_rate=0.01)
+    assert all_phases(training)[0].learning_rate == 0.01
 
 
 def test_unknown_and_missing_keys_are_named(tmp_path):

@@ -39,6 +39,17 @@ def test_probabilities_near_zero_and_one_are_told_apart(shift):
     assert measure(labels, probabilities) == pytest.approx(exact(labels, probabilities), abs=2e-3)
 
 
+def test_unknown_labels_do_not_count():
+    labels, probabilities = scores()
+    partly, rows = labels.copy(), np.arange(0, 500, 3)
+    partly[rows, 1:3] = -1
+    partly[:, 4] = -1
+    known = np.delete(np.arange(500), rows)
+    values = [exact(labels[:, [c]], probabilities[:, [c]]) for c in (0, 3)]
+    values += [exact(labels[known][:, [c]], probabilities[known][:, [c]]) for c in (1, 2)]
+    assert measure(partly, probabilities) == pytest.approx(np.mean(values), abs=2e-3)
+
+
 def test_equal_scores_are_tied_as_in_scikit_learn():
     labels, _ = scores()
     constant = np.full_like(labels, 0.3)

@@ -196,6 +196,35 @@ def test_raw_examples_without_a_preprocessor_are_refused():
         classifier.predict({"text": ["a dog"]})
 
 
+def test_everything_learns_again_after_a_few_blocks():
+    classifier = toys.classifier()
+    classifier.set_trainable(["head"], blocks=1)
+    stem = classifier.backbone.encoders["images"].blocks[0][0]
+    assert not stem.trainable
+    classifier.set_trainable(["all"])
+    assert all(layer.trainable for layer in classifier._flatten_layers())
+    assert all(variable.trainable for variable in stem.trainable_variables)
+
+
+def test_each_validation_sees_the_whole_dataset_once():
+    classifier = toys.classifier(("text",), fusion="concat")
+    classifier.compile()
+    x, y = toys.examples(5)
+    x = {"text": x["text"]}
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)  # the last batch has one row
+    scores = []
+    evaluate = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: scores.append(classifier.evaluate(dataset, verbose=0))
+    )
+    history = classifier.fit(
+        dataset, epochs=3, validation_data=dataset, callbacks=[evaluate], verbose=0
+    ).history
+    np.testing.assert_allclose(history["val_loss"], [values[0] for values in scores], rtol=1e-6)
+    few = classifier.fit(dataset, validation_data=dataset, validation_steps=1, verbose=0).history
+    first = classifier.evaluate(dataset.take(1), verbose=0)
+    np.testing.assert_allclose(few["val_loss"], first[0], rtol=1e-6)
+
+
 def test_a_validation_split_that_leaves_nothing_is_refused():
     classifier = toys.classifier(("text",))
     with pytest.raises(ValueError, match=r"leaves no examples.*validation_split=0\.9 for 1"):

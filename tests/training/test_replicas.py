@@ -73,3 +73,20 @@ def test_a_batch_in_parts_makes_the_same_update():
 def test_no_parts_are_refused():
     with pytest.raises(ValueError, match=r"`micro_batches` must be positive\. Received: 0"):
         toys.classifier(("text",), fusion="concat").compile(micro_batches=0)
+
+
+@pytest.mark.large
+def test_unknown_labels_and_a_teacher_are_the_same_on_replicas():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.continual_program"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["without_teacher"]["weights"] > 1e-4  # the teacher does something
+    assert report["replicas"]["weights"] <= 1e-6
+    assert report["replicas"]["metrics"] <= 1e-5

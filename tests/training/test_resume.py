@@ -19,7 +19,7 @@ PHASES = (
         "first", 2, ("fusion", "head"), learning_rate=1e-2, ema_momentum=0.8, restore_best=True
     ),
     TrainingPhase("empty", 0),
-    TrainingPhase("second", 2, optimizer="sgd", learning_rate=1e-2, clip_norm=1.0),
+    TrainingPhase("second", 2, lora_rank=2, optimizer="sgd", learning_rate=1e-2, clip_norm=1.0),
 )
 
 

@@ -1,0 +1,264 @@
+"""What trains the encoders of a task without labels: a shared backbone, heads that are thrown away."""
+
+import keras
+import keras_hub
+import tensorflow as tf
+from keras import ops
+
+from mmlearn.layers.masked_mean import masked_mean
+from mmlearn.layers.token_masking import TokenMasking
+from mmlearn.losses.contrastive import image_text_contrast, view_contrast
+from mmlearn.models import steps
+from mmlearn.models.task import MultimodalTask
+
+VIEW_DIM = 128  # of the embeddings in which two views are compared
+VIEW_TEMPERATURE = 0.1
+FIRST_TEMPERATURE, SMALLEST_TEMPERATURE = 0.07, 0.01  # between images and texts, learned
+
+
+class PretrainingTask(MultimodalTask):
+    """Base class of the tasks of objectives without labels.
+
+    It shares the encoders of a task, so that training it trains them, and has heads of its own, which
+    always learn. The one output, `objective (batch_size,)`, is the loss of each example. The model
+    inputs come from `mmlearn.training.objectives`.
+
+    Args:
+        task: a task with a preprocessor.
+        inputs: dict of `keras.Input`.
+        losses: KerasTensor `(batch_size,)`.
+        heads: dict of name to layer.
+    """
+
+    main_output = "objective"
+    modalities = ()
+
+    def __init__(self, task, inputs, losses, heads):
+        # === Layers ===
+        self.backbone, self.preprocessor = task.backbone, None
+        self.heads = heads
+
+        # === Functional model ===
+        super().__init__(inputs=inputs, outputs={self.main_output: losses}, compile=False)
+
+    @property
+    def parts(self):
+        """What a training phase can freeze; the head comes first, which may hold what is shared."""
+        encoders = {f"{m}_encoder": [self.backbone.encoders[m]] for m in self.modalities}
+        return {"head": list(self.heads.values()), **encoders}
+
+    def set_trainable(self, names, blocks=0):
+        """Makes these parts and the head trainable; see `MultimodalTask.set_trainable`."""
+        super().set_trainable((*names, "head"), blocks)
+        for modality, encoder in self.backbone.encoders.items():
+            if modality not in self.modalities:
+                encoder.trainable = False
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        """Leaves labels and their weights out; an example without the modalities weighs nothing."""
+        presence = [tf.cast(x[f"{m}_present"], "float32") for m in self.modalities]
+        weight = tf.reduce_prod(tf.stack(presence), axis=0)
+        x = {name: x[name] for name in self.input}
+        return x, {self.main_output: tf.zeros_like(weight)}, {self.main_output: weight}
+
+    def compile(self, optimizer, micro_batches=1):
+        """Compiles with the mean of the output as the loss.
+
+        Args:
+            optimizer: as in Keras.
+            micro_batches: int. Parts into which a batch is divided to save memory.
+        """
+        self.micro_batches = micro_batches
+        jit_compile = keras.config.backend() == "jax"
+        super().compile(
+            optimizer=optimizer, loss={self.main_output: _as_computed}, jit_compile=jit_compile
+        )
+
+
+class MaskedLanguageTask(PretrainingTask):
+    """Guesses hidden tokens of texts from the text encoder's features of the others.
+
+    Model inputs: those of the text encoder, and `text_draws (batch_size, sequence_length, 3)`. The
+    loss of an example is the mean cross-entropy of its hidden tokens.
+
+    Args:
+        task: a task with a preprocessor and an encoder of text that reads `token_ids`.
+        seed: int. Of the head's first weights.
+    """
+
+    modalities = ("text",)
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        encoder = task.backbone.encoders["text"]
+        tokenizer = task.preprocessor.converters["text"].tokenizer
+        special = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        masking = TokenMasking(
+            tokenizer.mask_token_id,
+            tokenizer.vocabulary_size(),
+            special,
+            dtype="float32",
+            name="token_masking",
+        )
+        embeddings = [
+            layer
+            for layer in encoder._flatten_layers()
+            if isinstance(layer, keras_hub.layers.ReversibleEmbedding)
+        ]
+        head = keras_hub.layers.MaskedLMHead(
+            vocabulary_size=tokenizer.vocabulary_size(),
+            # As in BERT, tokens are told apart by what they are embedded as.
+            token_embedding=embeddings[0] if embeddings else None,
+            intermediate_activation="gelu",
+            layer_norm_epsilon=1e-12,
+            kernel_initializer=_seeded(seed),
+            dtype="float32",
+            name="masked_language_head",
+        )
+
+        # === Functional model ===
+        inputs = encoder.model_inputs("text")
+        token_ids = inputs["token_ids"]
+        draws = keras.Input((token_ids.shape[1], 3), name="text_draws")
+        masked, places, is_chosen = masking(token_ids, draws)
+        features, _ = encoder({**inputs, "token_ids": masked})
+        logits = head(features, places)
+        targets = ops.take_along_axis(token_ids, places, axis=1)
+        losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+        losses = masked_mean(losses[..., None], is_chosen)[:, 0]
+        super().__init__(task, {**inputs, "text_draws": draws}, losses, {"masked_language": head})
+
+
+class ImageTextContrastTask(PretrainingTask):
+    """Finds the text of each image of a batch, and the image of each text, by their embeddings.
+
+    Model inputs: those of both encoders, their presence, and int64 `pair (batch_size, 2)`: a number of
+    the example that is unique in the batch, and its group. Other texts of the same image are no
+    negatives.
+
+    Args:
+        task: a task with encoders of images and text.
+        seed: int. Of the heads' first weights.
+    """
+
+    modalities = ("images", "text")
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        backbone = task.backbone
+        heads = {
+            m: keras.layers.Dense(
+                backbone.hidden_dim,
+                use_bias=False,
+                kernel_initializer=_seeded(seed),
+                dtype="float32",
+                name=f"{m}_embedding",
+            )
+            for m in self.modalities
+        }
+        contrast = _Contrast(image_text_contrast, learns_scale=True, name="image_text_contrast")
+
+        # === Functional model ===
+        inputs = {"pair": keras.Input((2,), dtype="int64", name="pair")}
+        embeddings, present = [], []
+        for modality in self.modalities:
+            encoder, name = backbone.encoders[modality], f"{modality}_present"
+            own = encoder.model_inputs(modality)
+            inputs.update({**own, name: keras.Input((), dtype="int32", name=name)})
+            embeddings.append(_normalize(heads[modality](masked_mean(*encoder(own)))))
+            present.append(ops.cast(inputs[name], "bool"))
+        losses = contrast(*embeddings, inputs["pair"], ops.logical_and(*present))
+        super().__init__(task, inputs, losses, {**heads, "contrast": contrast})
+
+
+class ViewContrastTask(PretrainingTask):
+    """Finds the other view of each image among the views of a batch, by their embeddings.
+
+    Model inputs: `images_views (batch_size, 2, height, width, 3)`, `images_present` and `pair`, see
+    `ImageTextContrastTask`.
+
+    Args:
+        task: a task with an encoder of images.
+        seed: int. Of the heads' first weights.
+    """
+
+    modalities = ("images",)
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        encoder = task.backbone.encoders["images"]
+        dim = task.backbone.output["features"]["images"].shape[-1]
+        options = {"kernel_initializer": _seeded(seed), "dtype": "float32"}
+        heads = {
+            "hidden": keras.layers.Dense(dim, "relu", name="view_hidden", **options),
+            "embedding": keras.layers.Dense(VIEW_DIM, name="view_embedding", **options),
+        }
+        contrast = _Contrast(view_contrast, 1 / VIEW_TEMPERATURE, name="view_contrast")
+
+        # === Functional model ===
+        (image,) = encoder.model_inputs("images").values()
+        shape = image.shape[1:]
+        inputs = {
+            "images_views": keras.Input((2, *shape), name="images_views"),
+            "images_present": keras.Input((), dtype="int32", name="images_present"),
+            "pair": keras.Input((2,), dtype="int64", name="pair"),
+        }
+        # Both views in one pass: batch normalisation sees them together.
+        views = ops.reshape(inputs["images_views"], (-1, *shape))
+        pooled = masked_mean(*encoder({"images": views}))
+        embedding = _normalize(heads["embedding"](heads["hidden"](pooled)))
+        both = ops.reshape(embedding, (-1, 2, VIEW_DIM))
+        present = ops.cast(inputs["images_present"], "bool")
+        losses = contrast(both[:, 0], both[:, 1], inputs["pair"], present)
+        super().__init__(task, inputs, losses, heads)
+
+
+class _Contrast(keras.layers.Layer):
+    """A contrastive loss over the batch of all replicas.
+
+    Args:
+        loss: function, see `mmlearn.losses.contrastive`.
+        scale: float, what cosines are multiplied by.
+        learns_scale: bool. Whether it is learned, from 1 / 0.07 on and up to 100.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, loss, scale=1 / FIRST_TEMPERATURE, learns_scale=False, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.loss = loss
+        self.scale = scale
+        self.logit_scale = None
+        if learns_scale:
+            first = keras.initializers.Constant(float(ops.log(scale)))
+            self.logit_scale = self.add_weight(shape=(), initializer=first, name="logit_scale")
+
+    def call(self, first, second, pair, present):
+        scale = self.scale
+        if self.logit_scale is not None:
+            scale = ops.minimum(ops.exp(self.logit_scale), 1 / SMALLEST_TEMPERATURE)
+        marks = ops.concatenate([pair, ops.cast(present, pair.dtype)[:, None]], axis=1)
+        all_first, all_second = ops.split(
+            steps.all_rows(ops.concatenate([first, second], axis=1)), 2, axis=1
+        )
+        rows, all_rows = _columns(marks), _columns(steps.all_rows(marks))
+        return self.loss(first, second, rows, all_first, all_second, all_rows, scale)
+
+    def compute_output_spec(self, first, second, pair, present):
+        return keras.KerasTensor(first.shape[:1], "float32")
+
+
+def _columns(marks):
+    return marks[:, 0], marks[:, 1], ops.cast(marks[:, 2], "bool")
+
+
+def _as_computed(y_true, y_pred):
+    return y_pred
+
+
+def _normalize(embedding):
+    return ops.normalize(embedding, axis=-1)
+
+
+def _seeded(seed):
+    # Not the global generator: heads must be the same where training goes on in a later phase.
+    return keras.initializers.GlorotUniform(seed=seed)
