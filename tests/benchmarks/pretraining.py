@@ -36,7 +36,7 @@ class Options:
     """Scenes in all."""
     epochs: int = 8
     """Of each phase without labels."""
-    arms: tuple[str, ...] = ("masked_language+image_contrast", "image_text_contrast")
+    arms: tuple[str, ...] = ("masked_language+image_contrast",)
     """What is tried: objectives, joined by + where one follows the other."""
 
 
