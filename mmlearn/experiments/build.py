@@ -36,8 +36,18 @@ def build_source(config):
 
 
 def build_unlabeled(config):
-    """Builds the source of an `UnlabeledConfig`, with the splits `train` and `val`, or `None`."""
+    """Builds the source of an `UnlabeledConfig`, with the splits `train` and `val`, or `None`.
+
+    Raises:
+        ValueError: when there are other values without a source.
+    """
     if config.source is None:
+        for name in ("root", "options"):
+            if getattr(config, name):
+                raise ValueError(
+                    f"--unlabeled.{name} is for data of their own. Fix: --unlabeled.source NAME, or "
+                    "leave it out."
+                )
         return None
     return build_source(DataConfig(config.source, config.root, config.options))
 

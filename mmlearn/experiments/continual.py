@@ -67,6 +67,11 @@ def open_earlier(experiment, output, console):
                     "--continual.model DIR, or leave it out."
                 )
         return None
+    if config.distillation and keras.config.backend() != "tensorflow":
+        raise ValueError(
+            f"--continual.distillation needs TensorFlow. Received: Keras on {keras.config.backend()}. "
+            "Fix: KERAS_BACKEND=tensorflow, or --continual.rehearsal instead."
+        )
     preset = find_preset(config.model)
     if os.path.realpath(output) == os.path.realpath(os.path.dirname(os.path.abspath(preset))):
         raise ValueError(
@@ -293,7 +298,8 @@ def _open_data(path, root=None):
     data = data if root is None else dataclasses.replace(data, root=root)
     source, _ = without_unreadable(build_source(data), ("train", "val"), data.max_unreadable)
     if experiment.continual.model is None:
-        return source, fingerprint(source, ("train", "val")) == data_print
+        # What follows a dash is of data without labels.
+        return source, fingerprint(source, ("train", "val")) == data_print.partition("-")[0]
     before, is_same = _open_data(_record_path(find_preset(experiment.continual.model)))
     # What it was trained on is a part of this, so its own fingerprint tells nothing.
     return JoinedSource({OLD: before, NEW: source}), is_same

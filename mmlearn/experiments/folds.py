@@ -13,6 +13,7 @@ from mmlearn.evaluation.cross_validation import pooled_metrics, summarize_folds
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.continual import with_earlier_model
 from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, identity, run, versions, with_precision
 from mmlearn.training.distribution import make_strategy
@@ -39,11 +40,12 @@ def run_folds(experiment, console=None):
         FloatingPointError: when the loss is no number.
     """
     _check(experiment)
-    experiment = with_precision(experiment)  # folds of different ones could not be averaged
     console = console or Console(quiet=True)
     output = experiment.output or os.path.join("saved_models", f"{experiment.name}-folds")
     # Devices before the first op; the runs of the folds find them made.
     make_strategy(experiment.training.strategy, experiment.training.num_replicas)
+    # Folds of different precisions could not be averaged.
+    experiment = with_precision(with_earlier_model(experiment))
     runs = [fold_experiment(experiment, output, fold) for fold in range(experiment.folds)]
     data_print = fingerprint(build_source(runs[0].data), ("train", "val"))
     begun = {"command": "train --folds", "config": identity(experiment), "data": data_print}

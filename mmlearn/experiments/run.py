@@ -258,6 +258,8 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         bad = name_bad_images(source, ("train", "val"))
         if bad is None and unlabeled is not None:
             bad = name_bad_images(unlabeled, ("train", "val"))
+        if bad is None and earlier is not None and earlier.source is not None:
+            bad = name_bad_images(earlier.source, ("val",))
         raise bad or error from None
     clock.lap("evaluate")
     return Fitted(
@@ -468,7 +470,8 @@ def evaluate_model(model, data, split="val", batch_size=32):
     """
     task = MultimodalClassifier.from_preset(find_preset(model))
     source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
-    if set(source.label_names) < set(task.label_names):  # such as those of a model that went on
+    is_part = set(source.label_names) <= set(task.label_names)  # as of a model that went on
+    if is_part and list(source.label_names) != task.label_names:
         kind = "multi_label" if task.activation == "sigmoid" else "multi_class"
         source = JoinedSource({"data": source}, task.label_names, kind)
     if list(source.label_names) != task.label_names:

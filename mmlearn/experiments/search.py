@@ -20,6 +20,7 @@ from mmlearn.encoders import ENCODERS
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
+from mmlearn.experiments.continual import with_earlier_model
 from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, fit, identity, versions, with_precision
 from mmlearn.experiments.space import with_values
@@ -76,14 +77,15 @@ def run_search(search, num_trials=20, console=None):
         "Optuna", 2019.
     """
     _check(search, num_trials)
-    # Trials of different precisions could not be compared.
-    search = dataclasses.replace(search, experiment=with_precision(search.experiment))
     experiment = search.experiment
     check_one_host(experiment, "A search")
     console = console or Console(quiet=True)
     output = experiment.output or os.path.join("saved_models", f"{experiment.name}-search")
     # Devices before the first op; the trials find them made.
     make_strategy(experiment.training.strategy, experiment.training.num_replicas)
+    # Trials of different precisions could not be compared.
+    experiment = with_precision(with_earlier_model(experiment))
+    search = dataclasses.replace(search, experiment=experiment)
     begun = {
         "command": "tune",
         "config": identity(experiment),

@@ -1,6 +1,6 @@
 """Steps of training and validation that mean the same on one device and on several.
 
-TensorFlow only.
+With TensorFlow; other Keras backends take the steps of Keras.
 """
 
 import keras

@@ -1,7 +1,4 @@
-"""What goes on learning: a classifier with labels that are partly unknown, and an earlier model.
-
-TensorFlow only, like the steps that it is trained by.
-"""
+"""What goes on learning: a classifier with labels that are partly unknown, and an earlier model."""
 
 import keras
 import numpy as np

@@ -22,10 +22,10 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     For each modality: the mean over the examples of the loss when it is declared absent, so that
     its learned missing token stands in, minus the loss with it. The loss is the cross-entropy of
-    the main output, whatever the phase trains with, over the classes whose labels are known. Examples that lack the modality, or have no
-    other, do not count. Added to the logs of the epoch, and so to the history and every logger:
-    `contribution_{modality}`, `contribution_{modality}_low` (the lower end of its 95 % interval)
-    and `contribution_{modality}_share` (of the loss without it).
+    the main output, whatever the phase trains with, over the classes whose labels are known.
+    Examples that lack the modality, or have no other, do not count. Added to the logs of the epoch,
+    and so to the history and every logger: `contribution_{modality}`, `contribution_{modality}_low`
+    (the lower end of its 95 % interval) and `contribution_{modality}_share` (of the loss without it).
 
     When a phase ends and a modality is of no clear use, it says so, see `find_ignored`. Phases that leave
     the fusion as it is are not measured. Training goes on exactly as without the monitor. A model

@@ -168,7 +168,9 @@ def _make_for_jax(num_replicas):
             "--training.num-replicas 1, or KERAS_BACKEND=tensorflow."
         )
     # Read when JAX starts: else sums on a GPU have no fixed order, and repeat but for the last digits.
-    os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     with contextlib.suppress(RuntimeError):  # it has started
         # TensorFlow prepares the data alone, and would take all memory of the GPU for it.
         tf.config.set_visible_devices([], "GPU")

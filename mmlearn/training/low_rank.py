@@ -1,5 +1,6 @@
 """Low-rank updates of encoders (LoRA): few trainable variables while a phase lasts, none afterwards."""
 
+import gc
 import zlib
 
 import keras
@@ -66,5 +67,8 @@ def merge_updates(encoder):
         layer._kernel.assign(layer._kernel.value + update)
         layer.lora_enabled = False
         layer.lora_rank = layer.lora_alpha = None  # they would be in its config
-        for name in ("lora_kernel_a", "lora_kernel_b"):
-            delattr(layer, name)
+        gc.freeze()  # Keras collects all garbage after each
+        try:
+            del layer.lora_kernel_a, layer.lora_kernel_b
+        finally:
+            gc.unfreeze()

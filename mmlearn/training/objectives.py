@@ -203,7 +203,7 @@ def _check(what, objective, phase, task, data):
             f"{what} compares all examples of a batch, which cannot be worked off in parts. Received: "
             f"micro_batches={phase.micro_batches}. Fix: 1, and a smaller batch size."
         )
-    if "text" in modalities and phase.objective == "masked_language":
+    if phase.objective == "masked_language":
         names = task.backbone.encoders["text"].model_inputs("text")
         if "token_ids" not in names:
             raise ValueError(

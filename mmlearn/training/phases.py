@@ -79,30 +79,31 @@ def run_phases(
         # What was stored before an interruption must be again, or training would not go on exactly.
         only = checkpoint.state.get("stored_features") if checkpoint else None
         has_labels = phase.objective == objectives.LABELS
-        if has_labels:
-            learner, phase_data = _prepare(task, phase, data, feature_cache, only)
-        else:
-            learner, phase_data = _prepare_unlabeled(task, phase, data, unlabeled)
-        run = _PhaseRun(
-            learner,
-            variables,
-            phase,
-            phase_data,
-            first_epoch,
-            records,
-            checkpoints,
-            checkpoint_seconds,
-            longest,
-        )
-        if checkpoint and "epoch" in checkpoint.state:
-            run.load(checkpoint)
-        checkpoint = None
-        own = validation_dataset is None or not has_labels
-        validation = phase_data.validation() if own else validation_dataset
         try:
+            if has_labels:
+                learner, phase_data = _prepare(task, phase, data, feature_cache, only)
+            else:
+                learner, phase_data = _prepare_unlabeled(task, phase, data, unlabeled)
+            run = _PhaseRun(
+                learner,
+                variables,
+                phase,
+                phase_data,
+                first_epoch,
+                records,
+                checkpoints,
+                checkpoint_seconds,
+                longest,
+            )
+            if checkpoint and "epoch" in checkpoint.state:
+                run.load(checkpoint)
+            checkpoint = None
+            own = validation_dataset is None or not has_labels
+            validation = phase_data.validation() if own else validation_dataset
             history = run.fit(validation, callbacks, loggers)
         finally:  # also of an interrupted phase, which may be begun again
-            _finish(task, learner, phase)
+            if phase.lora_rank is not None:
+                _merge_updates(task)
         stored = list(phase_data.places)
         records.append({"name": phase.name, "history": history, "stored_features": stored})
         if checkpoints:
@@ -113,7 +114,7 @@ def run_phases(
 
 
 def check_phases(phases):
-    """Checks that the Keras backend can run all phases, before the first one has taken its hours.
+    """Checks that all phases can be run, before the first one has taken its hours.
 
     Args:
         phases: iterable of `TrainingPhase`.
@@ -123,6 +124,15 @@ def check_phases(phases):
     """
     for phase in phases:
         check_micro_batches(phase.micro_batches)
+        trains_encoder = any(
+            name in ("all", "encoders") or name.endswith("_encoder") for name in phase.trainable
+        )
+        if phase.lora_rank is not None and (phase.trainable_blocks or not trains_encoder):
+            raise ValueError(
+                f"`lora_rank` of phase {phase.name!r} needs encoders that are trained as a whole. "
+                f"Received: trainable={phase.trainable}, trainable_blocks={phase.trainable_blocks}. "
+                "Fix: add 'encoders' to `trainable`, or leave `lora_rank` out."
+            )
 
 
 def _prepare(task, phase, data, feature_cache, only):
@@ -159,25 +169,17 @@ def _prepare_unlabeled(task, phase, data, unlabeled):
 
 
 def _add_updates(task, phase):
-    encoders = [encoder for encoder in task.backbone.encoders.values() if encoder.trainable]
-    if not encoders or phase.trainable_blocks:
-        raise ValueError(
-            f"`lora_rank` of phase {phase.name!r} needs encoders that are trained as a whole. Received: "
-            f"trainable={phase.trainable}, trainable_blocks={phase.trainable_blocks}. Fix: "
-            "add 'encoders' to `trainable`, or leave `lora_rank` out."
-        )
-    for encoder in encoders:
-        add_updates(encoder, phase.lora_rank)
+    for encoder in task.backbone.encoders.values():
+        if encoder.trainable:
+            add_updates(encoder, phase.lora_rank)
 
 
-def _finish(task, learner, phase):
+def _merge_updates(task):
     """Leaves the task with the variables it had."""
-    if phase.lora_rank is None:
-        return
     for encoder in task.backbone.encoders.values():
         merge_updates(encoder)
-    for model in (task, learner):  # what was traced with the updates
-        model.train_function = model.test_function = model.predict_function = None
+    # What was traced with the updates.
+    task.train_function = task.test_function = task.predict_function = None
 
 
 class _PhaseRun(keras.callbacks.Callback):
@@ -242,15 +244,18 @@ class _PhaseRun(keras.callbacks.Callback):
         self.learner.stop_training = False
         for first, end, step in segments:
             if first < end and not self.learner.stop_training:
-                self.trainer.fit(
-                    self.data.build(start=(self.first_epoch + first, step)),
-                    validation_data=validation_dataset,
-                    initial_epoch=first,
-                    epochs=end,
-                    steps_per_epoch=self.data.steps_per_epoch - step,
-                    verbose=0,
-                    callbacks=used,
-                )
+                try:
+                    self.trainer.fit(
+                        self.data.build(start=(self.first_epoch + first, step)),
+                        validation_data=validation_dataset,
+                        initial_epoch=first,
+                        epochs=end,
+                        steps_per_epoch=self.data.steps_per_epoch - step,
+                        verbose=0,
+                        callbacks=used,
+                    )
+                finally:
+                    self._fill_variables()
         if self.phase.ema_momentum is not None:
             unwrap(self.learner.optimizer).take_average(self.learner.trainable_variables)
         self.best.restore()
@@ -278,14 +283,17 @@ class _PhaseRun(keras.callbacks.Callback):
         if not self.checkpoints or step == self.data.steps_per_epoch:
             return
         if self.checkpoints.is_due(self.checkpoint_seconds):
-            if keras.config.backend() == "jax":  # its variables are empty within an epoch
-                self.learner.jax_state_sync()
+            self._fill_variables()
             self._save(self.epoch, step, self.learner.metrics_variables)
 
     def on_epoch_end(self, epoch, logs=None):
         ends = epoch + 1 == self.phase.epochs or self.learner.stop_training
         if self.checkpoints and not ends:
             self._save(epoch + 1, 0, [])
+
+    def _fill_variables(self):
+        if keras.config.backend() == "jax":  # they are empty within an epoch
+            self.learner.jax_state_sync()
 
     def _save(self, epoch, step, metrics_variables):
         best, weights = self.best.state()

@@ -121,9 +121,29 @@ def test_the_task_is_an_ordinary_one_afterwards(run, tmp_path):
 
 def test_updates_need_encoders_that_learn():
     task = toys.classifier(("text",), fusion="concat")
-    phase = TrainingPhase("tune", 1, ("head",), lora_rank=4)
+    phases = [TrainingPhase("first", 1), TrainingPhase("tune", 1, ("head",), lora_rank=4)]
+    before = task.get_weights()
     with pytest.raises(ValueError, match=r"`lora_rank` of phase 'tune' needs encoders .* Fix: add"):
-        run_phases(task, [phase], from_dataset(dataset(task)))
+        run_phases(task, phases, from_dataset(dataset(task)))
+    for old, new in zip(before, task.get_weights(), strict=True):  # the first has not begun
+        np.testing.assert_array_equal(new, old)
+
+
+def test_an_interrupted_phase_leaves_the_task_with_its_own_variables():
+    task = toys.classifier(("text",), fusion="concat")
+    count = len(task.variables)
+
+    def interrupt(epoch, logs):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_phases(
+            task,
+            [TrainingPhase("tune", 1, lora_rank=4)],
+            from_dataset(dataset(task)),
+            callbacks=[lambda phase: keras.callbacks.LambdaCallback(on_epoch_end=interrupt)],
+        )
+    assert len(task.variables) == count
 
 
 def test_an_encoder_without_kernels_is_refused():
