@@ -47,6 +47,13 @@ class Examples:
     def __len__(self):
         return len(self.ids)
 
+    @property
+    def modalities(self):
+        """The modalities that the data have: dict of name to column."""
+        columns = {"images": self.images, "text": self.captions, "audio": self.audio}
+        columns.update({"series": self.series, "table": self.table})
+        return {name: column for name, column in columns.items() if column is not None}
+
     def take(self, rows):
         """The index of these examples alone, in this order.
 

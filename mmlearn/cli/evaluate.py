@@ -53,7 +53,7 @@ def run(args):
     )
     data = _data(options)
     with quiet_start():
-        from mmlearn.experiments.run import evaluate_model
+        from mmlearn.experiments.scoring import evaluate_model
 
     console = Console(stderr=options.json)
     metrics = evaluate_model(options.model, data, options.data.split, options.batch_size)

@@ -21,11 +21,8 @@ from mmlearn.evaluation.classification import (
 from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
 from mmlearn.experiments.config import to_dict
 from mmlearn.experiments.output import check_output, replacing, write_json
-from mmlearn.experiments.run import (
-    label_prior,
-    name_bad_images,
-    versions,
-)
+from mmlearn.experiments.run import versions
+from mmlearn.experiments.scoring import label_prior, name_bad_images
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.compiled import compile_function

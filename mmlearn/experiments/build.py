@@ -144,10 +144,8 @@ def absent_modalities(task, source):
     Raises:
         ValueError: when the data have none of them.
     """
-    index = source.examples("train")
-    columns = {"text": "captions"}
-    modalities = task.backbone.modalities
-    absent = tuple(m for m in modalities if getattr(index, columns.get(m, m), None) is None)
+    there, modalities = source.examples("train").modalities, task.backbone.modalities
+    absent = tuple(m for m in modalities if m not in there)
     if len(absent) == len(modalities):
         raise ValueError(
             f"The data in {source.root!r} have none of the model's modalities, "
@@ -159,11 +157,10 @@ def absent_modalities(task, source):
 
 def _check_data(config, source):
     check_has_classes(source, "a classifier")
-    index = source.examples("train")
-    columns = {"images": index.images, "text": index.captions}
-    there = [modality for modality, column in columns.items() if column is not None]
+    known = ("images", "text")  # others are refused where the model is built
+    there = [m for m in source.examples("train").modalities if m in known]
     for modality in config.modalities:
-        if modality in columns and modality not in there:
+        if modality in known and modality not in there:
             raise ValueError(
                 f"The data in {source.root!r} have no {modality}. Fix: --model.modalities "
                 f"{' '.join(there)}."

@@ -158,12 +158,12 @@ class SourceData(TrainingData):
             modalities: set of str. The files of others are not opened.
             augmentations: names or functions.
         """
-        index = self.source.examples("train")
-        columns = {"images": index.images, "text": index.captions, "audio": index.audio}
+        there = self.source.examples("train").modalities
+        in_files = [m for m in ("images", "text", "audio") if m in there]
         options = {**self.options, "class_weights": None, "oversample": None}
         changes = {
             "preprocessors": {split: inputs(p) for split, p in self.preprocessors.items()},
-            "unread": tuple(m for m in columns if columns[m] is not None and m not in modalities),
+            "unread": tuple(m for m in in_files if m not in modalities),
             "augmentations": tuple(augmentations),
             "options": options,
             "with_seeds": True,

@@ -188,11 +188,10 @@ def _check(what, objective, phase, task, data):
             f"{what} draws at random from raw examples, and needs a source of them. Received: "
             f"{type(data).__name__}. Fix: `mmlearn.training.data.SourceData`, with a preprocessor."
         )
-    index = data.source.examples("train")
-    columns = {"images": index.images, "text": index.captions}
+    columns = data.source.examples("train").modalities
+    there = [m for m in ("images", "text") if any(columns.get(m, ()))]
     for modality in modalities:
-        if columns[modality] is None or not any(columns[modality]):
-            there = [m for m, column in columns.items() if column is not None and any(column)]
+        if modality not in there:
             raise ValueError(
                 f"{what} needs {' and '.join(modalities)}. The data in {data.source.root!r} have "
                 f"{' and '.join(there) or 'neither'}. Fix: another objective (python -m mmlearn "

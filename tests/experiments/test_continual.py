@@ -33,7 +33,8 @@ from mmlearn.experiments.continual import (
     weights_print,
     with_earlier_model,
 )
-from mmlearn.experiments.run import evaluate_model, fit, open_checkpoints
+from mmlearn.experiments.run import fit, open_checkpoints
+from mmlearn.experiments.scoring import evaluate_model
 from mmlearn.training.phase import TrainingPhase
 from tests import toys
 from tests.training.test_resume import KillAt, Killed

@@ -1,10 +1,6 @@
 """Several replicas stay one model."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,6 +10,7 @@ import tensorflow as tf
 from mmlearn import encoders
 from mmlearn.training import distribution
 from tests import toys
+from tests.programs import run_program
 
 # Two replicas on the CPU, which must be made before TensorFlow starts: a process of its own.
 MIRRORED = """
@@ -52,17 +49,7 @@ print(json.dumps({
 
 
 def run_mirrored(folder):
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(folder)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_program("-c", MIRRORED, folder)
 
 
 def test_replicas_stay_equal_and_are_what_is_saved(tmp_path):

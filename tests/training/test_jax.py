@@ -2,10 +2,7 @@
 
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,6 +13,7 @@ from data_prep.pipeline import build_dataset
 from data_prep.sources.shapes import ShapesSource
 from mmlearn import MultimodalClassifier
 from tests import toys
+from tests.programs import run_program
 from tests.training import jax_program
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,16 +27,7 @@ pytestmark = [
 
 def run(*words, backend="jax"):
     """Runs a module in a process of its own; returns the JSON object in its last line."""
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return run_program("-m", *words, KERAS_BACKEND=backend)
 
 
 @pytest.fixture(scope="module")

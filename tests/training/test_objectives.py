@@ -1,10 +1,6 @@
 """Phases without labels train encoders, resume exactly, and say what they lack."""
 
-import json
 import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -21,6 +17,7 @@ from mmlearn.training.objectives import OBJECTIVES
 from mmlearn.training.phase import TrainingPhase
 from mmlearn.training.phases import run_phases
 from tests import toys
+from tests.programs import run_program
 from tests.training.test_phases import weights_by_part
 from tests.training.test_resume import KillAt, Killed
 
@@ -238,16 +235,7 @@ def test_what_an_objective_lacks_is_one_error_before_training(source):
 
 @SLOW
 def test_two_replicas_train_what_one_device_trains(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.objectives_program", str(tmp_path / "shapes")],
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = run_program("-m", "tests.training.objectives_program", tmp_path / "shapes")
     assert sorted(report) == UNLABELED
     for found in report.values():
         assert found["moved"] > 1e-2

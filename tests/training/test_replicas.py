@@ -1,32 +1,16 @@
 """Two replicas train what one device trains."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 
 from tests import toys
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.programs import run_program
 
 
 @pytest.fixture(scope="module")
 def report():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.replicas_program"],
-        cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_program("-m", "tests.training.replicas_program")
 
 
 @pytest.mark.large
@@ -77,16 +61,7 @@ def test_no_parts_are_refused():
 
 @pytest.mark.large
 def test_unknown_labels_and_a_teacher_are_the_same_on_replicas():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.continual_program"],
-        cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = run_program("-m", "tests.training.continual_program")
     assert report["without_teacher"]["weights"] > 1e-4  # the teacher does something
     assert report["replicas"]["weights"] <= 1e-6
     assert report["replicas"]["metrics"] <= 1e-5
