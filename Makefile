@@ -6,10 +6,10 @@ train: .venv/run-ready
 	$(BIN)/python -m mmlearn train
 
 test: .venv/run-ready
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
 test-large: .venv/dev-ready
-	$(BIN)/python -m pytest -q -m large --run-large -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m large --run-large -n 2 --dist loadfile --durations=30
 
 lint: .venv/dev-ready
 	$(BIN)/ruff check .

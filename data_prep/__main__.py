@@ -1,6 +1,5 @@
 """`python -m data_prep spec | doctor | shards SOURCE --root DIR`, and `python -m data_prep shapes`."""
 
-import inspect
 import os
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data_prep import sources
 from data_prep.errors import DataError
-from data_prep.names import call, find
+from data_prep.names import call, find, parameters
 from data_prep.options import Options
 from data_prep.quiet import quiet_start
 
@@ -90,7 +89,7 @@ class Shapes:
 def build_source(options, **defaults):
     """Builds the source that is asked for; defaults hold where the source knows the option."""
     cls = sources.get(options.source)
-    known = inspect.signature(cls).parameters
+    known = parameters(cls)
     defaults = {name: value for name, value in defaults.items() if name in known}
     what = f"source {options.source!r}"
     return call(cls, {"root": options.root, **defaults, **options.options}, what)

@@ -18,7 +18,7 @@ from rich.text import Text
 from data_prep import describe, doctor_figures
 from data_prep.duplicates import find_groups
 from data_prep.measure import measure, num_files
-from data_prep.screening import LARGEST_SHARE
+from data_prep.screening import LARGEST_SHARE, find_bad_recordings, find_empty
 
 NUM_SHOWN = 5  # examples of a finding
 _MAX_NOTE = 80  # characters of a caption
@@ -136,6 +136,14 @@ def examine(source, splits=None, *, tokenizer_vocabulary=None, sequence_length=3
             description["captions"] = _examine_captions(
                 index.captions, sequence_length, tokenizer, found
             )
+        if index.audio is not None:
+            _examine_audio(index.audio, found)
+        found.add(
+            found.empty,
+            "examples with nothing to see",
+            "No image, no text or other modality: training leaves them out.",
+            is_loss=True,
+        )
         if index.labels.shape[1]:
             description["labels"] = _examine_labels(source, index.labels, found)
         _read_report(description["report"], found)
@@ -183,6 +191,7 @@ class _Findings:
 
     def __init__(self, split, index):
         self.split, self.index, self.items = split, index, []
+        self.empty = find_empty(index).tolist() if index.modalities else []
 
     def place(self, row):
         """The id and path of an example."""
@@ -210,7 +219,8 @@ def _examine_images(measured, is_prepared, found):
     else:
         meaning = f"More than {LARGEST_SHARE:.0%}: training starts only where that is allowed."
     found.add(problems, "images that cannot be read", meaning, is_loss=True)
-    absent = [row for row, path in enumerate(found.index.images) if not path]
+    empty = set(found.empty)
+    absent = [row for row, path in enumerate(found.index.images) if not path and row not in empty]
     found.add(absent, "examples without an image", "The model sees that it is missing.")
     description["unreadable"] = [
         dict(zip(("id", "path", "reason"), (*found.place(row), problem), strict=True))
@@ -219,9 +229,17 @@ def _examine_images(measured, is_prepared, found):
     return description
 
 
+def _examine_audio(files, found):
+    problems = sorted(find_bad_recordings(files).items())
+    notes = [(row, f"{os.path.basename(path)} {reason}") for row, (path, reason) in problems]
+    meaning = "Training leaves their examples out, up to the share that is allowed."
+    found.add(notes, "recordings that cannot be read", meaning, is_loss=True)
+
+
 def _examine_captions(captions, sequence_length, tokenizer, found):
     description, odd = describe.describe_captions(captions, sequence_length, tokenizer)
-    kind = description["token_kind"]
+    kind, empty = description["token_kind"], set(found.empty)
+    odd["empty"] = [item for item in odd["empty"] if item[0] not in empty]
     for name, what, meaning in (
         ("empty", "examples without a caption", "The model sees that it is missing."),
         (

@@ -33,14 +33,33 @@ def call(function, options, what):
     Raises:
         ValueError: when an option is unknown or a required one is missing.
     """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
+    known = parameters(function)
     for name in options:
-        find(name, parameters, f"option of {what}")
-    required = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+        find(name, known, f"option of {what}")
+    required = [n for n, p in known.items() if p.default is p.empty and n not in options]
     if required:
         raise ValueError(f"The {what} needs the option {required[0]!r}. Received: {options}.")
     return function(**options)
+
+
+def parameters(function):
+    """The parameters of a function or class that a call can name.
+
+    Args:
+        function: callable.
+
+    Returns:
+        A dict of name to `inspect.Parameter`. Of a class, those of its constructor, also where it is
+        inherited: up to Python 3.11.3, `inspect.signature` would show a `__new__` of another base.
+
+    Example:
+
+    >>> list(parameters(sorted))
+    ['key', 'reverse']
+    """
+    if inspect.isclass(function):
+        found = list(inspect.signature(function.__init__).parameters.values())[1:]  # without self
+    else:
+        found = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {parameter.name: parameter for parameter in found if parameter.kind in named}

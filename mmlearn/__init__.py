@@ -3,9 +3,12 @@
 import importlib
 
 _EXPORTS = {
+    "Head": "mmlearn.models",
     "MultimodalBackbone": "mmlearn.models",
     "MultimodalClassifier": "mmlearn.models",
+    "MultimodalMultiTask": "mmlearn.models",
     "MultimodalPreprocessor": "mmlearn.models",
+    "MultimodalRegressor": "mmlearn.models",
 }
 _PACKAGES = (
     "analysis",

@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmlearn.fusions.fusion import what_is_combined
+from mmlearn.models.signatures import served_names
+
 LENGTHS = {"audio": 3, "images": 4, "text": 5}
 BATCH_SIZE, HIDDEN_DIM = 3, 16
 
@@ -74,12 +77,57 @@ def check_fusion(fusion):
         assert _shapes(_symbolic(copy, modalities), None) == _shapes(outputs, None)
         _check_fusion_shapes(outputs, modalities)
         _check_fusion_masks(copy, features, masks, outputs)
-        check_gradients(copy, lambda: copy(features, masks)["fused_features"])  # noqa: B023
+        check_gradients(copy, lambda: _used(copy(features, masks), copy))  # noqa: B023
         low = check_layer_config(fusion)
         _mixed(low)
         fused = low(features, masks, training=True)["fused_features"]
         assert _dtype(fused) == low.compute_dtype == "bfloat16"
         assert np.isfinite(_float(fused)).all()
+
+
+def check_task(task, x, y, folder):
+    """Checks a task from training to serving: one step, preset, SavedModel.
+
+    Args:
+        task: a compiled task with a preprocessor, of one head or several.
+        x: dict of raw values as an exported model takes them, images as file bytes.
+        y: labels.
+        folder: path of an empty folder.
+    """
+    untrained = _predict(task, x)
+    history = task.fit(x, y, batch_size=len(y), verbose=0).history
+    assert all(np.isfinite(values).all() for values in history.values()), history
+    expected = _predict(task, x)
+    for name, values in expected.items():
+        assert np.abs(values - untrained[name]).max() > 0, f"a step changes nothing in {name}"
+    task.save_to_preset(str(folder / "preset"))
+    again = type(task).from_preset(str(folder / "preset"))
+    for name, values in _predict(again, x).items():
+        np.testing.assert_array_equal(values, expected[name])
+    task.export(str(folder / "serving"))
+    signatures = tf.saved_model.load(str(folder / "serving")).signatures
+    inputs = {name: value for name, value in task.preprocessor(x).items() if name in task.input}
+    results = [signatures["serve_tensors"](**inputs)]
+    if all(c.raw_spec(m) is not None for m, c in task.preprocessor.converters.items()):
+        raw = {}
+        for modality, values in x.items():
+            spec = task.preprocessor.converters[modality].raw_spec(modality)
+            columns = {None: (values, spec)}
+            if isinstance(spec, dict):
+                columns = {name: (values[name], spec[name]) for name in spec}
+            raw.update({s.name: tf.constant(v, s.dtype) for v, s in columns.values()})
+        results.append(signatures["serving_default"](**raw))
+    for result in results:
+        for head in task.described.values():
+            served = result[served_names(task, head)[0]]
+            atol = 1e-5 * max(head.deviations or (1.0,))
+            np.testing.assert_allclose(served, expected[head.name], rtol=1e-5, atol=atol)
+
+
+def _predict(task, x):
+    """The predictions of each head, by its name."""
+    predicted = task.predict(x, verbose=0)
+    return predicted if isinstance(predicted, dict) else {task.main_output: predicted}
 
 
 def check_gradients(layer, compute):
@@ -121,6 +169,14 @@ def _check_fusion_shapes(outputs, modalities):
         assert scores.ndim == 5
         assert scores.shape[0] == BATCH_SIZE
         assert scores.shape[3:] == (LENGTHS[query], LENGTHS[key])
+
+
+def _used(outputs, fusion):
+    """What a task reads of a fusion's outputs, side by side."""
+    names = ["fused_features"]
+    if what_is_combined(fusion) != "features":
+        names.append("modality_weights")
+    return keras.ops.concatenate([outputs[name] for name in names], axis=-1)
 
 
 def _check_fusion_masks(fusion, features, masks, outputs):

@@ -8,6 +8,7 @@ import pytest
 
 TIERS = {
     "large": "full-size models, notebooks, other backends; minutes",
+    "full": "every name at full size, every variant of what is large; two hours",
     "network": "downloads pretrained presets",
     "gpu": "needs a GPU",
 }

@@ -3,12 +3,18 @@
 import numpy as np
 
 IMAGE_SIZE, SEQUENCE_LENGTH, NUM_CLASSES = 32, 8, 3
+NUM_SAMPLES, SERIES_SHAPE = 3200, (6, 2)
+COLUMNS = {
+    "age": {"mean": 30.0, "std": 10.0},
+    "city": {"vocabulary": ["Rome", "Oslo"]},
+    "net income": {"mean": 0.0, "std": 1.0},
+}
 WORDS = ["a", "dog", "cat", "on", "the", "sofa", "red", "blue", "circle", "square", "left", "of"]
 
 
 def tokenizer():
     """A BERT tokenizer over a dozen words."""
-    from mmlearn.encoders.text import SPECIAL_TOKENS, make_tokenizer
+    from mmlearn.encoders.text_tokenizers import SPECIAL_TOKENS, make_tokenizer
 
     return make_tokenizer([*SPECIAL_TOKENS, *WORDS])
 
@@ -32,22 +38,33 @@ def encoder(modality):
     return encoders.TextEncoder(bert, SEQUENCE_LENGTH, name="text_encoder")
 
 
+def get_fusion(identifier):
+    """A fusion for 16 hidden units, by name; an instance is returned as it is."""
+    from mmlearn import fusions
+
+    options = {"num_heads": 2} if identifier == "cross_attention" else {}
+    return fusions.get(identifier, **options)
+
+
 def backbone(modalities=("images", "text"), fusion="cross_attention", **kwargs):
     """A tiny backbone; `fusion` is a name or an instance."""
-    from mmlearn import MultimodalBackbone, fusions
+    from mmlearn import MultimodalBackbone
 
-    options = {"num_heads": 2} if fusion == "cross_attention" else {}
     built = {modality: encoder(modality) for modality in modalities}
-    return MultimodalBackbone(built, fusions.get(fusion, **options), **{"hidden_dim": 16, **kwargs})
+    return MultimodalBackbone(built, get_fusion(fusion), **{"hidden_dim": 16, **kwargs})
 
 
 def preprocessor(modalities=("images", "text")):
     """The preprocessor of the tiny backbone."""
     from mmlearn import MultimodalPreprocessor, encoders
 
+    length, num_channels = SERIES_SHAPE
     converters = {
         "images": encoders.ImageConverter(IMAGE_SIZE),
         "text": encoders.TextConverter(tokenizer(), SEQUENCE_LENGTH),
+        "audio": encoders.AudioConverter(NUM_SAMPLES),
+        "series": encoders.SeriesConverter(length, [1.0] * num_channels, [2.0] * num_channels),
+        "table": encoders.TableConverter(COLUMNS),
     }
     return MultimodalPreprocessor({m: converters[m] for m in modalities})
 
@@ -72,3 +89,28 @@ def examples(count=8, seed=0):
     text = [" ".join(random.choice(WORDS, 4)) for _ in range(count)]
     labels = random.integers(0, 2, (count, NUM_CLASSES))
     return {"images": images, "text": text}, labels
+
+
+def signals(count=4, seed=0):
+    """Raw examples `{"audio", "series", "table"}` as an exported model takes them, with gaps."""
+    random = np.random.default_rng(seed)
+    series = random.normal(size=(count, *SERIES_SHAPE)).astype("float32")
+    series[random.random(series.shape) < 0.2] = np.nan
+    series[-1] = np.nan
+    numbers = random.normal(30, 10, (2, count)).astype("float32")
+    numbers[:, 1] = np.nan
+    table = {"age": numbers[0], "city": ["Rome", "", "Bonn", "Oslo"] * (count // 4)}
+    waveforms = random.uniform(-1, 1, (count, NUM_SAMPLES // 2))
+    return {
+        "audio": [*(wav(waveform) for waveform in waveforms[1:]), b""],
+        "series": series,
+        "table": {**table, "net income": numbers[1]},
+    }
+
+
+def wav(samples, sample_rate=16000):
+    """The bytes of a WAV file of samples `(num_samples,)` or `(num_samples, channels)` in [-1, 1]."""
+    import tensorflow as tf
+
+    samples = np.asarray(samples, "float32").reshape(len(samples), -1)
+    return tf.audio.encode_wav(samples, sample_rate).numpy()

@@ -9,6 +9,7 @@ one of the two files: without captions there is no text, without instances there
 import functools
 import os
 from collections import Counter
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -50,6 +51,26 @@ class _Caption(msgspec.Struct):
     id: int | None = None
 
 
+class _SizedImage(msgspec.Struct):
+    id: int
+    height: int
+    width: int
+
+
+class _PlacedObject(msgspec.Struct):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    iscrowd: int = 0
+    color: str = ""  # of the synthetic scenes, which also know what they drew too faint to see
+    faint: bool = False
+
+
+class _Places(msgspec.Struct):
+    images: list[_SizedImage]
+    annotations: list[_PlacedObject]
+
+
 class _Instances(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Object]
@@ -70,6 +91,25 @@ class _Categories(msgspec.Struct):
 
 
 _KINDS = {"instances": _Instances, "captions": _Captions, "image_info": _Images}
+
+
+@dataclass(frozen=True)
+class PlacedObject:
+    """An object and where it is.
+
+    Attributes:
+        category: str.
+        box: `(left, top, right, bottom)`, shares of the image's width and height in [0, 1].
+        color: str, "" where the data do not say.
+        is_crowd: bool, whether the box is of several objects of the category.
+        is_faint: bool, whether it cannot be seen.
+    """
+
+    category: str
+    box: tuple
+    color: str = ""
+    is_crowd: bool = False
+    is_faint: bool = False
 
 
 class CocoSource(Source):
@@ -113,6 +153,38 @@ class CocoSource(Source):
     def label_names(self):
         """The category names, sorted by category id."""
         return list(self._categories.values())
+
+    def objects(self, split):
+        """The objects of each image, for evaluations that need places; no model sees them.
+
+        Args:
+            split: str.
+
+        Returns:
+            A dict of image id (an example's `group`) to a list of `PlacedObject`.
+
+        Raises:
+            DataError: when the split has no annotated objects, or an image no size.
+        """
+        if not self._has("instances", split):
+            raise DataError(f"{self.root!r} has no boxes for {split!r}. Fix: another split.")
+        path = self._file("instances", split)
+        content = read_json(path, _Places)
+        sizes = {image.id: (image.width, image.height) for image in content.images}
+        if any(min(size) < 1 for size in sizes.values()):
+            raise DataError(f"{path}: an image is 0 pixels wide or high. Fix: repair the file.")
+        found = {image_id: [] for image_id in sizes}
+        for item in content.annotations:
+            name = self._categories.get(item.category_id)
+            if name is None or item.image_id not in sizes:
+                continue  # counted in the report
+            width, height = sizes[item.image_id]
+            left, top, across, down = item.bbox
+            box = (left / width, top / height, (left + across) / width, (top + down) / height)
+            found[item.image_id].append(
+                PlacedObject(name, box, item.color, bool(item.iscrowd), item.faint)
+            )
+        return found
 
     @functools.cached_property
     def _categories(self):

@@ -19,12 +19,21 @@ WORSE_METRIC = 0.01  # mAP, which wobbles by some thousandths on a thousand exam
 
 SMALLEST = 1e-12  # a loss below this is this
 
+COLORS = {  # of the fused prediction and of each modality's head
+    "fused": "tab:blue",
+    "images": "tab:orange",
+    "text": "tab:green",
+    "audio": "tab:red",
+    "series": "tab:purple",
+    "table": "tab:brown",
+}
+
 LINE = 150  # characters of a line under the figure
 LINE_INCHES = 0.17
 
 
 def plot_curves(records, path):
-    """Draws loss and mAP over all epochs, training and validation, and `remarks` under them.
+    """Draws loss and mAP, or R², over all epochs, training and validation, and `remarks` under them.
 
     Args:
         records: list of dicts `name`, `history`, as `run_phases` returns.
@@ -35,9 +44,12 @@ def plot_curves(records, path):
     text = [line for sentence in remarks(records) for line in wrap.wrap(sentence)]
     figure = Figure(figsize=(11, 4 + LINE_INCHES * (1 + len(text))), layout="constrained")
     loss_axes, map_axes = figure.subplots(1, 2)
-    names = {"images_classes_map": "image head", "text_classes_map": "text head"}
+    names = {f"{modality}_classes_map": modality for modality in COLORS if modality != "fused"}
     names = {"classes_map": "fused", "map": "fused", **names}
-    colors = {"fused": "tab:blue", "image head": "tab:orange", "text head": "tab:green"}
+    measured = "mean average precision"
+    if any(key.endswith("r2") for record in records for key in record["history"]):
+        names = {name.replace("classes_map", "values_r2"): label for name, label in names.items()}
+        names, measured = {"r2": "fused", **names}, "R²"
     end, last = 0, {}
     for record in records:
         history = record["history"]
@@ -48,8 +60,8 @@ def plot_curves(records, path):
         for key, label in names.items():
             for prefix, style in (("", ".-"), ("val_", "x--")):
                 if prefix + key in history:
-                    map_axes.plot(epochs, history[prefix + key], style, color=colors[label])
-                    last[label] = colors[label]
+                    map_axes.plot(epochs, history[prefix + key], style, color=COLORS[label])
+                    last[label] = COLORS[label]
         for axes in (loss_axes, map_axes):
             if end:
                 axes.axvline(end + 0.5, color="0.8", linewidth=1)
@@ -67,11 +79,11 @@ def plot_curves(records, path):
         Line2D([], [], color="0.4", marker=marker, linestyle=style)
         for marker, style in ((".", "-"), ("x", "--"))
     ]
-    loss_axes.legend(lines, ["training", "validation"], frameon=False)
     lines += [Line2D([], [], color=color) for color in last.values()]
-    map_axes.legend(lines, ["training", "validation", *last], frameon=False)
+    place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # beside, where no curve is
+    map_axes.legend(lines, ["training", "validation", *last], frameon=False, **place)
     loss_axes.set(xlabel="epoch", ylabel="total loss of the phase")
-    map_axes.set(xlabel="epoch", ylabel="mean average precision")
+    map_axes.set(xlabel="epoch", ylabel=measured)
     for axes in (loss_axes, map_axes):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -109,6 +121,8 @@ def _remark(history, before):
     loss, val_loss = history["loss"], history.get("val_loss")
     if not all(map(math.isfinite, [*loss, *(val_loss or ())])):
         return "diverged, a loss is no number: a lower learning rate, or `clip_norm`."
+    if min([*loss, *(val_loss or ())]) < 0:
+        return "its loss fell below 0, as with learned weights: trends of it are not judged."
     if len(loss) < FEWEST_EPOCHS:
         return f"too few epochs ({len(loss)}) to tell a trend."
     # A loss of 0 could not be divided by.

@@ -10,7 +10,13 @@ from rich.console import Console
 
 from data_prep.options import Options
 from data_prep.quiet import quiet_start
-from mmlearn.cli.tables import metrics_table
+from mmlearn.cli.tables import (
+    accuracy_remark,
+    availability_table,
+    comparison_lines,
+    metrics_table,
+    per_class_table,
+)
 from mmlearn.experiments.config import DataConfig, read_run
 from mmlearn.experiments.output import write_json
 
@@ -38,6 +44,10 @@ class Evaluate:
     data: EvaluationData = field(default_factory=EvaluationData)
     batch_size: int = 32
     """Examples per step."""
+    availability: bool = False
+    """Also score with each modality available for a part of the examples only."""
+    per_class: bool = False
+    """Also print the metrics of each class."""
     output: str | None = None
     """File for the metrics, as JSON."""
     json: bool = False
@@ -51,22 +61,49 @@ def run(args):
         prog="python -m mmlearn evaluate",
         args=args,
     )
-    data = _data(options)
+    data = data_config(options)
     with quiet_start():
         from mmlearn.experiments.scoring import evaluate_model
 
     console = Console(stderr=options.json)
-    metrics = evaluate_model(options.model, data, options.data.split, options.batch_size)
-    console.print(metrics_table(metrics, f"{options.model} on {options.data.split}"))
-    summary = {"model": options.model, "metrics": metrics}
+    found = evaluate_model(
+        options.model, data, options.data.split, options.batch_size, options.availability
+    )
+    metrics, title = found["metrics"], f"{options.model} on {options.data.split}"
+    console.print(metrics_table(metrics, title, found["intervals"]))
+    for line in comparison_lines(found["comparisons"]):
+        console.print(line, highlight=False)
+    if remark := accuracy_remark(metrics):
+        console.print(remark, highlight=False)
+    if found["fitted_here"]:
+        console.print(
+            "The model's temperatures and thresholds were fitted on these very data, which flatters it: "
+            "calibration.json has figures that are cross-fitted.",
+            highlight=False,
+        )
+    summary = {"model": options.model, **found}
+    if options.per_class:
+        for name, classes in found["per_class"].items():
+            console.print(per_class_table(classes, name))
+    if found["availability"] is not None:
+        console.print(availability_table(found["availability"]))
+    else:
+        del summary["availability"]
     if options.output:
         write_json(options.output, summary)
     if options.json:
         print(json.dumps(summary))
 
 
-def _data(options):
-    """Fills in what was not asked for from the record of the model's run."""
+def data_config(options):
+    """The data that options name; what they leave out is that of the record of the model's run.
+
+    Args:
+        options: with `model` and `data`, an `EvaluationData`.
+
+    Returns:
+        A `DataConfig`.
+    """
     asked = {"root": options.data.root, "options": options.data.options or None}
     asked = {name: value for name, value in asked.items() if value is not None}
     record = os.path.join(options.model, "run.json")

@@ -24,10 +24,10 @@ def run(args):
     """Exports the model."""
     options = tyro.cli(Export, prog="python -m mmlearn export", args=args)
     with quiet_start():
-        from mmlearn.models import MultimodalClassifier
+        from mmlearn.models.prediction_task import PredictionTask
         from mmlearn.models.presets import find_preset
 
-    classifier = MultimodalClassifier.from_preset(find_preset(options.model))
+    task = PredictionTask.from_preset(find_preset(options.model))
     folder = options.output or os.path.join(options.model, "serving")
     version = options.version
     if version is None:
@@ -37,5 +37,5 @@ def run(args):
         raise ValueError(f"--version must be at least 1. Received: {version}.")
     path = os.path.join(folder, str(version))
     os.makedirs(folder, exist_ok=True)
-    classifier.export(path)
+    task.export(path)
     print(f"Wrote {path}")

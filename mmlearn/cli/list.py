@@ -10,8 +10,8 @@ from data_prep.sources import SOURCES
 from mmlearn.experiments import EXPERIMENTS
 
 KINDS = (
-    *("augmentations", "encoders", "experiments", "fusions", "loggers", "losses", "objectives"),
-    "sources",
+    *("augmentations", "consistencies", "encoders", "experiments", "fusions", "loggers", "losses"),
+    *("objectives", "sources"),
 )
 
 
@@ -37,17 +37,21 @@ def _names(kind):
         from data_prep.augment import AUGMENTATIONS
         from data_prep.mix import MIXES
         from mmlearn.encoders import ENCODERS
+        from mmlearn.encoders.image_presets import PRESETS
         from mmlearn.fusions import FUSIONS
-        from mmlearn.losses.classification import LOSSES
+        from mmlearn.losses import classification, regression
+        from mmlearn.losses.consistency import CONSISTENCIES
         from mmlearn.training.loggers import LOGGERS
         from mmlearn.training.objectives import OBJECTIVES
     if kind == "encoders":
-        return [f"{modality}: {', '.join(sorted(names))}" for modality, names in ENCODERS.items()]
+        known = {**ENCODERS, "images, presets of KerasHub": PRESETS}
+        return [f"{modality}: {', '.join(sorted(names))}" for modality, names in known.items()]
     named = {
         "augmentations": {**AUGMENTATIONS, **MIXES},
+        "consistencies": CONSISTENCIES,
         "fusions": FUSIONS,
         "loggers": LOGGERS,
-        "losses": LOSSES,
+        "losses": {**classification.LOSSES, **regression.LOSSES},
         "objectives": OBJECTIVES,
     }
     return sorted(named[kind])

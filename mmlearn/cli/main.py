@@ -9,9 +9,17 @@ from data_prep.names import find
 VERBS = {
     "train": "train an experiment and save the model, the SavedModel and figures",
     "tune": "search good settings of an experiment",
+    "ablate": "what modalities, fusion, losses and phases are worth, over seeds",
     "evaluate": "score a saved model on data",
+    "calibrate": "temperatures and thresholds for a saved model",
     "adapt": "new classes for a saved model, from a few examples of each",
-    "predict": "labels for an image, a text, or both",
+    "profile": "size, speed and memory of a saved model",
+    "report": "what runs have left, as one HTML file",
+    "contribution": "what each modality contributes to a saved model",
+    "robustness": "score a saved model on damaged images and texts",
+    "errors": "where a saved model is wrong",
+    "predict": "labels for an image, a text and so on",
+    "explain": "what a prediction is made of, in figures; or how far these can be trusted",
     "export": "write a SavedModel for TF Serving",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
@@ -40,7 +48,8 @@ def main(args=None):
         importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:])
     except KeyboardInterrupt:
         print(
-            "Stopped. `train` and `tune` go on when the same command is repeated.", file=sys.stderr
+            "Stopped. `train`, `tune` and `ablate` go on when the same command is repeated.",
+            file=sys.stderr,
         )
         return 130
     except Exception as error:
@@ -57,7 +66,7 @@ def main(args=None):
 
 def _usage():
     lines = ["usage: python -m mmlearn COMMAND [OPTIONS]", "", "Image+text learning for Keras.", ""]
-    lines += [f"  {verb:<10} {what}" for verb, what in VERBS.items()]
+    lines += [f"  {verb:<12} {what}" for verb, what in VERBS.items()]
     lines += ["", "Options of a command: python -m mmlearn COMMAND --help"]
     lines += ["--debug, with any command, shows the traceback of an error."]
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,7 @@ from data_prep.quiet import quiet_start
 
 @dataclass(frozen=True)
 class Predict:
-    """Predicts the labels of an image, a text, or both."""
+    """Predicts the labels, or numbers, of an image, a text and so on, or of several of them."""
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a preset directory."""
@@ -21,6 +20,12 @@ class Predict:
     """Image file."""
     text: str | None = None
     """Text that goes with the image."""
+    audio: str | None = None
+    """WAV file."""
+    series: str | None = None
+    """CSV file with a header and a column per channel; an empty cell is a missing reading."""
+    table: tuple[str, ...] = ()
+    """Values of columns, such as age=30 city=Rome."""
     top: int = 5
     """How many labels to show."""
     json: bool = False
@@ -28,37 +33,81 @@ class Predict:
 
 
 def run(args):
-    """Predicts and prints the labels."""
+    """Predicts and prints."""
     options = tyro.cli(Predict, prog="python -m mmlearn predict", args=args)
-    given = {"image": options.image, "text": options.text}
+    given = {name: getattr(options, name) for name in ("image", "text", "audio", "series")}
     for name, value in given.items():
         if value is not None and not value.strip():
             raise ValueError(f"--{name} is empty. Fix: leave it out, or give it a value.")
-    if options.image is None and options.text is None:
-        raise ValueError("There is nothing to predict from. Fix: pass --image FILE or --text TEXT.")
+    if not options.table and all(value is None for value in given.values()):
+        raise ValueError(
+            "There is nothing to predict from. Fix: pass --image FILE or --text TEXT (or --audio, "
+            "--series, --table, as the model takes them)."
+        )
     if options.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {options.top}.")
     with quiet_start():
-        from mmlearn.models import MultimodalClassifier
+        from mmlearn.models.prediction_task import PredictionTask
         from mmlearn.models.presets import find_preset
 
-    classifier = MultimodalClassifier.from_preset(find_preset(options.model))
-    x = {"images": options.image, "text": options.text}
-    explanation = classifier.explain({m: [v] for m, v in x.items() if v is not None})
-    probabilities = explanation["classes"][0]
-    order = np.argsort(-probabilities)[: options.top]
-    labels = [(classifier.label_names[i], float(probabilities[i])) for i in order]
+    task = PredictionTask.from_preset(find_preset(options.model))
+    explanation = task.explain(_read(options))
+    console = Console(stderr=options.json)
+    printed, chosen = {}, {}
+    for head in task.described.values():
+        predicted = [float(value) for value in explanation[head.name][0]]
+        found = list(zip(head.label_names, predicted, strict=True))
+        table = Table("target", "value") if head.is_regression else Table("label", "probability")
+        cuts = dict(zip(head.label_names, head.thresholds, strict=True)) if head.thresholds else {}
+        if cuts:
+            table.add_column("predicted from")
+            table.add_column("predicted")
+            chosen[head.name] = [name for name, value in found if value >= cuts[name]]
+        if len(task.described) > 1:
+            table.title = head.name
+        if not head.is_regression:
+            found = sorted(found, key=lambda pair: -pair[1])[: options.top]
+        for name, value in found:
+            cells = [name, f"{value:.6g}" if head.is_regression else f"{value:.3f}"]
+            if cuts:
+                cells += [f"{cuts[name]:.3f}", "yes" if value >= cuts[name] else "no"]
+            table.add_row(*cells)
+        console.print(table)
+        printed[head.name] = dict(found)
     weights = {}
     if "modality_weights" in explanation:
         values = explanation["modality_weights"][0].tolist()
-        weights = dict(zip(classifier.backbone.modalities, values, strict=True))
-    table = Table("label", "probability")
-    for label, probability in labels:
-        table.add_row(label, f"{probability:.3f}")
-    console = Console(stderr=options.json)
-    console.print(table)
-    if weights:
+        weights = dict(zip(task.backbone.modalities, values, strict=True))
         shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
         console.print(f"modality weights: {shares}", highlight=False)
     if options.json:
-        print(json.dumps({"labels": dict(labels), "modality_weights": weights}))
+        if len(task.described) == 1:
+            kind = "values" if task.described[task.main_output].is_regression else "labels"
+            printed = {kind: printed[task.main_output]}
+            chosen = chosen.get(task.main_output)
+        predicted = {"predicted": chosen} if chosen is not None and chosen != {} else {}
+        print(json.dumps({**printed, **predicted, "modality_weights": weights}))
+
+
+def _read(options):
+    """The batch of one example."""
+    x = {"images": options.image, "text": options.text, "audio": options.audio}
+    x = {modality: [value] for modality, value in x.items() if value is not None}
+    if options.series is not None:
+        import pandas as pd
+
+        try:
+            readings = pd.read_csv(options.series).to_numpy("float32")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"--series: {options.series!r} cannot be read ({error}). Fix: pass a CSV file with a "
+                "header and numbers."
+            ) from None
+        x["series"] = [readings]
+    for word in options.table:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--table takes COLUMN=VALUE. Received: {word!r}.")
+        # As it is written: whether "1.50" is a number or a name, the model knows.
+        x.setdefault("table", {})[name] = [value]
+    return x

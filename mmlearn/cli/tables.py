@@ -2,26 +2,180 @@
 
 from rich.table import Table
 
+from mmlearn.analysis.document import format_column, is_number_column
 
-def metrics_table(metrics, title):
+# What is shown, of several labels, of one true class and of numbers; the records have all there is.
+SHOWN = (
+    "mAP",
+    "top_1_accuracy",
+    "top_5_accuracy",
+    "macro_F1",
+    "micro_F1",
+    "AUC",
+    "binary_accuracy",
+)
+SHOWN_OF_NUMBERS = ("R2", "MAE", "RMSE")
+_SHORT = {
+    "average_precision": "AP",
+    "true_positives": "hits",
+    "false_positives": "false",
+    "false_negatives": "missed",
+}
+
+
+def shown_metrics(metrics):
+    """The names of the metrics of a row that tables show, the main one first.
+
+    Args:
+        metrics: dict of metric name to anything.
+    """
+    if "R2" in metrics:
+        return [name for name in SHOWN_OF_NUMBERS if name in metrics]
+    if "binary_accuracy" in metrics:
+        return [name for name in SHOWN if name in metrics and not name.startswith("top_")]
+    # Where one class is true, micro F1 is accuracy.
+    found = [name for name in SHOWN if name in metrics and name != "micro_F1"]
+    return sorted(found, key=lambda name: name == "mAP" and "top_1_accuracy" in found)
+
+
+def metrics_table(metrics, title, intervals=None):
     """Makes a table of metrics, a row per predictor.
 
     Args:
-        metrics: dict of row name to dict of metric name to float, as `evaluate` returns.
+        metrics: dict of row name to dict of metric name to float, as `evaluate` and `leave_one_out`
+            return.
         title: str.
+        intervals: dict of row name to dict of metric name to `low` and `high`, see
+            `mmlearn.evaluation.describe`, or `None`. That of the first metric is shown.
     """
     first = next(iter(metrics.values()))
-    columns = [name for name in first if not name.startswith("num_")]
-    table = Table(title=f"{title} ({first['num_classes']} classes with a positive)")
-    table.add_column("prediction from")
-    for column in columns:
+    columns = shown_metrics(first)
+    counted = f" ({first['num_classes']} classes with a positive)" if "num_classes" in first else ""
+    table = Table(title=f"{title}{counted}", pad_edge=False)  # 80 columns wide
+    table.add_column("from")
+    for place, column in enumerate(columns):
         table.add_column(column.replace("_", " "), justify="right")
+        if intervals and not place:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    kind = None
     for name, values in metrics.items():
         # The rows before the baselines are the model's own.
-        if name in ("nothing", "oracle_images"):
+        last, kind = kind, _kind_of_row(name)
+        if kind != last:
             table.add_section()
         style = "bold" if name == "fused" else None
-        table.add_row(name.replace("_", " "), *(f"{values[c]:.4f}" for c in columns), style=style)
+        # Several heads may be of different kinds.
+        cells = [f"{values[c]:.4f}" if c in values else "" for c in columns]
+        if intervals:
+            cells.insert(1, _interval(intervals.get(name, {}).get(columns[0])))
+        table.add_row(name.replace("_", " "), *cells, style=style)
+    return table
+
+
+def _interval(found):
+    return "" if found is None else f"{found['low']:.3f} to {found['high']:.3f}"
+
+
+def comparison_lines(comparisons):
+    """Says what fusion gains over the best single modality, and over the best baseline.
+
+    Args:
+        comparisons: dict, as `mmlearn.evaluation.describe` returns.
+
+    Returns:
+        List of str.
+    """
+    return [
+        f"{name.replace('_', ' ')}: {each['metric'].replace('_', ' ')} {each['difference']:+.4f} "
+        f"({each['low']:+.4f} to {each['high']:+.4f}, p {_p(each['p'])}), {each['first']} minus "
+        f"{each['second'].replace('_', ' ')}"
+        for name, each in comparisons.items()
+    ]
+
+
+def _p(value):
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def per_class_table(classes, name):
+    """Makes a table of a row per class, or per target.
+
+    Args:
+        classes: dict of class to dict of metric to number or `None`, see `mmlearn.evaluation.per_class`.
+        name: str. What predicts, for the title.
+    """
+    columns = [c for c in next(iter(classes.values())) if c != "true_negatives"]
+    table = Table(title=f"{name.replace('_', ' ')}, each by itself", pad_edge=False)
+    table.add_column("")
+    for column in columns:
+        table.add_column(_SHORT.get(column, column), justify="right")
+    for each, values in classes.items():
+        cells = ["" if values[column] is None else values[column] for column in columns]
+        table.add_row(each, *(f"{v:.3f}" if isinstance(v, float) else str(v) for v in cells))
+    return table
+
+
+def calibration_table(report, name, split):
+    """Makes a table of a calibration, before and after.
+
+    Args:
+        report: dict of one head, see `mmlearn.evaluation.calibrate`.
+        name: str, of the head.
+        split: str, that was fitted on.
+    """
+    table = Table(title=f"{name}, {report['num_examples']:,} examples of {split}", pad_edge=False)
+    for column in ("", "before", "after", "on the same"):
+        table.add_column(column, justify="right" if column else "left")
+    for metric, before in report["before"].items():
+        values = (before, report["after"][metric], report["on_the_same"][metric])
+        table.add_row(metric.replace("_", " "), *(f"{value:.4f}" for value in values))
+    return table
+
+
+def _kind_of_row(name):
+    if name in ("nothing", "most_frequent", "prior", "mean", "keywords"):
+        return "baseline"
+    first = name.partition("_")[0]
+    return first if first in ("oracle", "without") else "model"
+
+
+def accuracy_remark(metrics):
+    """Says why accuracy is not what to read where examples have several labels, else `None`.
+
+    Args:
+        metrics: dict, as `evaluate` returns.
+    """
+    nothing = metrics.get("nothing")  # not of numbers, nor of several heads
+    if nothing is None or nothing["num_labels"] == 1:
+        return None
+    return (
+        f"Read mAP, not accuracy: with {nothing['num_labels']:.1f} true labels per example, predicting "
+        f"nothing is right for {nothing['binary_accuracy']:.1%} of all labels (binary accuracy), and "
+        'what Keras calls "accuracy" (categorical) only asks whether the likeliest class is the first '
+        "true one in the list of classes."
+    )
+
+
+def availability_table(grid):
+    """Makes a table of how good predictions are with modalities missing, a column per share of the last.
+
+    Args:
+        grid: dict, as `availability_grid` returns.
+    """
+    *others, last = grid["modalities"]
+    table = Table(title="mAP where modalities are available for a part of the examples")
+    for modality in others:
+        table.add_column(modality, justify="right")
+    for share in grid["shares"]:
+        table.add_column(f"{last} {share:.0%}", justify="right")
+    rows = {}
+    for cell in grid["cells"]:
+        *row, column = cell["shares"]
+        rows.setdefault(tuple(row), {})[column] = cell["mAP"]
+    for row, found in rows.items():
+        values = [found.get(share) for share in grid["shares"]]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(*(f"{share:.0%}" for share in row), *cells)
     return table
 
 
@@ -52,7 +206,7 @@ def forgetting_table(forgetting):
 
 
 def folds_table(record):
-    """Makes a table of a cross-validation, a row per predictor and metric.
+    """Makes a table of a cross-validation, a row per predictor and metric, accuracies left out.
 
     Args:
         record: dict, as `run_folds` returns.
@@ -66,7 +220,9 @@ def folds_table(record):
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for name, metrics in record["metrics"].items():
         table.add_section()
-        for place, (metric, values) in enumerate(metrics.items()):
+        shown = [(each, metrics[each]) for each in shown_metrics(metrics)]
+        shown = [each for each in shown if each[0] != "binary_accuracy"]
+        for place, (metric, values) in enumerate(shown):
             table.add_row(
                 "" if place else name.replace("_", " "),
                 metric.replace("_", " "),
@@ -116,3 +272,32 @@ def importances_table(importances):
     for path, share in importances.items():
         table.add_row(path, f"{share:.2f}")
     return table
+
+
+def evidence_table(table):
+    """Makes a table of one of evidence, see `mmlearn.analysis.evidence`.
+
+    Args:
+        table: dict of `title`, `columns`, `rows` and maybe `note`.
+    """
+    made = Table(title=table.get("title"), caption=table.get("note"), pad_edge=False)
+    texts = []
+    for place, name in enumerate(table["columns"]):
+        cells = [row[place] for row in table["rows"]]
+        if place and is_number_column(cells):
+            made.add_column(name, justify="right", no_wrap=True)
+        else:
+            made.add_column(name, min_width=0 if place else 18, overflow="fold")
+        shown = format_column(cells)
+        texts.append(
+            [_short(c) if isinstance(c, dict) else t for c, t in zip(cells, shown, strict=True)]
+        )
+    for row in zip(*texts, strict=True):
+        made.add_row(*row)
+    return made
+
+
+def _short(cell):
+    """A number with how far its interval reaches, for 80 columns."""
+    reach = max(cell["high"] - cell["value"], cell["value"] - cell["low"])
+    return f"{cell['value']:.3f} ±{reach:.3f}"

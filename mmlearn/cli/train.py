@@ -9,7 +9,13 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn import experiments
-from mmlearn.cli.tables import folds_table, forgetting_table, metrics_table
+from mmlearn.cli.tables import (
+    accuracy_remark,
+    comparison_lines,
+    folds_table,
+    forgetting_table,
+    metrics_table,
+)
 from mmlearn.experiments.config import Experiment, read_run
 
 
@@ -60,7 +66,12 @@ def run(args):
     record = run_experiment(options.experiment, console)
     if record is None:  # of several hosts, the chief alone reports
         return
-    console.print(metrics_table(record["metrics"], f"{record['config']['name']}, validation"))
+    title = f"{record['config']['name']}, validation"
+    console.print(metrics_table(record["metrics"], title, record["intervals"]))
+    for line in comparison_lines(record["comparisons"]):
+        console.print(line, highlight=False)
+    if remark := accuracy_remark(record["metrics"]):
+        console.print(remark, highlight=False)
     if record["forgetting"] is not None:
         console.print(forgetting_table(record["forgetting"]))
     for line in record["remarks"]:
@@ -69,9 +80,9 @@ def run(args):
     output, seconds = record["output"], record["seconds"]
     console.print(
         f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"
-        "  preset/     the Keras model: MultimodalClassifier.from_preset\n"
+        f"  preset/     the Keras model: {record['task']}.from_preset\n"
         "  serving/1/  the SavedModel for TF Serving\n"
-        "  figures/    convergence, attention\n"
+        "  figures/    convergence, attention, calibration, confusion\n"
         "  run.json    config, metrics, versions",
         highlight=False,
     )

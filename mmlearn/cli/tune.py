@@ -26,7 +26,7 @@ class Tune:
     training.phases.2.learning_rate=1e-5:1e-3:log training.batch_size=16,32. By default learning rates
     and dropout."""
     metric: str = "mAP"
-    """Of the fused prediction on the validation split: mAP, macro_F1, micro_F1 or AUC."""
+    """Of the fused prediction on the validation split: mAP, macro_F1, micro_F1 or AUC; of numbers R2."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and progress to standard error."""
 

@@ -1,12 +1,15 @@
 """Features that were made elsewhere: cached ones, or your own embeddings."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from mmlearn.encoders.encoder import Converter
+
 
 @keras.saving.register_keras_serializable(package="mmlearn")
-class FeaturesConverter(keras.layers.Layer):
+class FeaturesConverter(Converter):
     """Passes arrays of features on as model inputs, every position real.
 
     Args:
@@ -18,24 +21,28 @@ class FeaturesConverter(keras.layers.Layer):
     def __init__(self, length, dim, **kwargs):
         super().__init__(**kwargs)
         self.length, self.dim = length, dim
-        self.built = True  # no weights
 
-    def convert_example(self, value, modality):
-        """Returns `{modality: value}`: features of fixed size can be batched as they are."""
-        return {modality: value}
+    def read_raw(self, values, modality):
+        """Reads an array `(batch_size, length, dim)`, or a list of arrays; `None` means absent."""
+        absent = np.full((self.length, self.dim), np.nan, np.float32)
+        return np.stack([absent if v is None else np.asarray(v, np.float32) for v in values])
 
     def convert(self, values, modality, batch_size=None):
-        """Returns the model inputs of a batch, or of `batch_size` absent rows."""
-        present = tf.fill([batch_size], 0) if values is None else tf.ones(tf.shape(values)[:1])
-        present = tf.cast(present, tf.int32)
+        """Returns the model inputs of a batch, or of `batch_size` absent rows.
+
+        A row of NaN alone is absent.
+        """
         if values is None:
-            values = tf.zeros((batch_size, self.length, self.dim))
+            values = tf.fill([batch_size, self.length, self.dim], np.float32(np.nan))
         values = tf.cast(values, tf.float32)
         if not values.shape[1:].is_compatible_with((self.length, self.dim)):
             raise ValueError(
                 f"`{modality}` must have the shape (batch_size, {self.length}, {self.dim}). "
                 f"Received: {tuple(values.shape)}."
             )
+        is_absent = tf.reduce_all(tf.math.is_nan(values), axis=[1, 2])
+        values = tf.where(is_absent[:, None, None], 0.0, values)
+        present = tf.cast(~is_absent, tf.int32)
         return {
             f"{modality}_features": values,
             f"{modality}_mask": tf.repeat(present[:, None], self.length, axis=1),

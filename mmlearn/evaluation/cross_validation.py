@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from mmlearn.evaluation.classification import multilabel_metrics
+from mmlearn.evaluation.scores import score
 
 
 def fold_interval(values, test_ratio, confidence=0.95):
@@ -58,13 +58,15 @@ def summarize_folds(metrics, confidence=0.95):
         confidence: float in (0, 1).
 
     Returns:
-        A dict of row to dict of metric name to what `fold_interval` returns, with the values of
-        the single folds as `folds`.
+        A dict of row, of those that all folds have, to dict of metric name to what `fold_interval`
+        returns, with the values of the single folds as `folds`.
     """
     counts = np.array([fold["fused"]["num_examples"] for fold in metrics])
     test_ratio = float(np.mean(counts / (counts.sum() - counts)))
     summary = {}
     for row, own in metrics[0].items():
+        if not all(row in fold for fold in metrics):  # of a modality that no example of a fold has
+            continue
         summary[row] = {}
         for name in own:
             if not name.startswith("num_"):
@@ -74,24 +76,27 @@ def summarize_folds(metrics, confidence=0.95):
     return summary
 
 
-def pooled_metrics(predictions, prior):
+def pooled_metrics(predictions, prior, kind="multi_label"):
     """Scores the predictions of all folds as if they were of one model.
 
     Rankings by several models are mixed here, so where their probabilities are not on one scale,
     mAP and AUC are lower than the mean of the folds.
 
     Args:
-        predictions: dict of arrays, those of the folds one after the other: what `evaluate` returns.
-        prior: float array `(num_examples, num_classes)`. For each example, the share of each
-            label in the training data of its fold.
+        predictions: dict of arrays, those of the folds one after the other: what `evaluate` returns of
+            a task with one head.
+        prior: float array `(num_examples, num_columns)`. For each example, the share of each
+            label, or the mean of each target, in the training data of its fold.
+        kind: str, of the head: `"multi_label"`, `"multi_class"` or `"regression"`.
 
     Returns:
-        A dict of row to metrics, as `evaluate` returns: the model's own rows, and `prior`.
+        A dict of row to metrics, as `evaluate` returns: the model's own rows, and `prior` or `mean`.
 
     Reference:
         Forman and Scholz, "Apples-to-Apples in Cross-Validation Studies", 2010.
     """
     labels, scores = predictions["labels"], {}
+    baseline = "mean" if kind == "regression" else "prior"
     present = {
         name.removesuffix("_present"): known
         for name, known in predictions.items()
@@ -100,5 +105,5 @@ def pooled_metrics(predictions, prior):
     for name in ("fused", *present):
         if name in predictions:
             known = present.get(name, slice(None))
-            scores[name] = multilabel_metrics(labels[known], predictions[name][known])
-    return {**scores, "prior": multilabel_metrics(labels, prior)}
+            scores[name] = score(kind, labels[known], predictions[name][known])
+    return {**scores, baseline: score(kind, labels, prior)}

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mmlearn.evaluation.bootstrap import paired_map_interval
 from mmlearn.evaluation.classification import per_class_average_precision
+from mmlearn.evaluation.paired import paired_bootstrap
 
 
-def measure_forgetting(labels, before, after, label_names):
+def measure_forgetting(labels, before, after, label_names, groups=None):
     """Compares a model before and after it went on learning, on the data it was made for.
 
     Backward transfer is how much better the later model does on the earlier task: with R_ij the
@@ -18,11 +18,11 @@ def measure_forgetting(labels, before, after, label_names):
         before: float array of the same shape, probabilities of the earlier model.
         after: likewise, of the later one.
         label_names: list of str, the classes.
+        groups: int array `(num_examples,)`, or `None`. Examples of a group are resampled together.
 
     Returns:
         A dict of `num_examples`; `num_classes`, those with a positive; `before` and `after`, the
-        mAP; `backward_transfer`, a dict of `difference`, `low` and `high`, its paired bootstrap
-        interval (95 %); and `classes`, a dict of the name to `before` and `after`, the average
+        mAP; `backward_transfer`, what `paired_bootstrap` returns; and `classes`, a dict of the name to `before` and `after`, the average
         precision of a class that has a positive.
 
     Raises:
@@ -38,13 +38,11 @@ def measure_forgetting(labels, before, after, label_names):
     counted = np.flatnonzero((labels > 0).any(axis=0))
     if not len(counted):
         raise ValueError("No class has a positive label, so nothing can be measured.")
-    # Resamples may lack the classes that are left out here anyway.
-    transfer = paired_map_interval(labels[:, counted], after[:, counted], before[:, counted])
     return {
         "num_examples": len(labels),
         "num_classes": len(counted),
         **{when: float(values[counted].mean()) for when, values in precisions.items()},
-        "backward_transfer": transfer,
+        "backward_transfer": paired_bootstrap("multi_label", labels, after, before, groups=groups),
         "classes": {
             label_names[c]: {when: float(values[c]) for when, values in precisions.items()}
             for c in counted

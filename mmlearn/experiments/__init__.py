@@ -3,9 +3,23 @@
 from data_prep.names import find
 from mmlearn.experiments.coco import COCO
 from mmlearn.experiments.coco_small import COCO_SMALL
+from mmlearn.experiments.early import EARLY
+from mmlearn.experiments.no_attention import NO_ATTENTION
+from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
+from mmlearn.experiments.shapes_series import SHAPES_SERIES
+from mmlearn.experiments.unified import UNIFIED
 
-EXPERIMENTS = {"coco": COCO, "coco_small": COCO_SMALL, "shapes": SHAPES}
+EXPERIMENTS = {
+    "coco": COCO,
+    "coco_small": COCO_SMALL,
+    "early": EARLY,
+    "no_attention": NO_ATTENTION,
+    "report_cnn": REPORT_CNN,
+    "shapes": SHAPES,
+    "shapes_series": SHAPES_SERIES,
+    "unified": UNIFIED,
+}
 
 
 def get(name):

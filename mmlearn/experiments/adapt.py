@@ -11,26 +11,23 @@ from scipy import sparse, stats
 
 from data_prep.fingerprint import fingerprint
 from data_prep.pipeline import build_dataset
-from data_prep.screening import without_unreadable
+from data_prep.screening import without_empty, without_unreadable
 from mmlearn.analysis.shots import plot_shots
-from mmlearn.evaluation.classification import (
-    multilabel_metrics,
-    per_class_average_precision,
-    trivial_baselines,
-)
+from mmlearn.evaluation import scores
+from mmlearn.evaluation.classification import per_class_average_precision, trivial_baselines
 from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
 from mmlearn.experiments.config import to_dict
-from mmlearn.experiments.output import check_output, replacing, write_json
+from mmlearn.experiments.output import MEASURED, check_output, replacing, write_json
 from mmlearn.experiments.run import versions
 from mmlearn.experiments.scoring import label_prior, name_bad_images
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.compiled import compile_function
-from mmlearn.models.presets import find_preset
+from mmlearn.models.presets import find_classifier
 from mmlearn.training.callbacks import progress_bar
 from mmlearn.training.linear_head import draw_shots, fit_linear_head
 
-RESULTS = ("preset", "serving", "figures", "shots.json")  # what an adaptation leaves
+RESULTS = ("preset", "serving", "figures", "shots.json", *MEASURED)  # what an adaptation leaves
 CONFIDENCE = 0.95
 METHOD = (
     "logistic regression on frozen features, standardised on the shots, C = 1 / their number; "
@@ -50,8 +47,8 @@ def adapt(
 ):
     """Fits linear heads to frozen features of a saved model, for the classes of other data.
 
-    Encoders and fusion stay as they are. The fused features, and the pooled features of each
-    modality, are computed once for the splits `train` and `val`; what is kept is one vector per
+    Encoders and fusion stay as they are; where that combines predictions, those of the new heads are
+    joined with its weights. The fused features, and the pooled features of each modality, are computed once for the splits `train` and `val`; what is kept is one vector per
     example and kind. For 1, 2, 5, 10, ... examples per class, and for all of them, heads are fitted
     to examples drawn with several seeds and scored on `val`. The results are written beside the
     output folder and renamed at the end: `preset` and `serving/1`, a classifier whose heads are the
@@ -81,7 +78,7 @@ def adapt(
     counts = shot_counts(shots, shots_max)
     if num_seeds < 1:
         raise ValueError(f"`num_seeds` must be at least 1. Received: num_seeds={num_seeds}.")
-    preset = find_preset(model)
+    preset = find_classifier(model)
     output = output or default_output(model, data.source)
     check_output(output, "an adaptation", "shots.json", RESULTS)
     source = build_source(data)
@@ -89,12 +86,16 @@ def adapt(
     labels = {split: _labels(source, split) for split in ("train", "val")}
     _check_shots(source, labels, shots)
     task = MultimodalClassifier.from_preset(preset)
-    absent = absent_modalities(task, source)
+    absent = absent_modalities(task.backbone.modalities, source)
     for modality in absent:
         console.print(f"[bold]no {modality}[/] in the data: a learned token stands in for it")
     source, skipped = without_unreadable(source, ("train", "val"), data.max_unreadable)
+    source, num_empty = without_empty(source, ("train", "val"), task.backbone.modalities)
     if skipped:
         console.print(f"[bold]left out[/]: {len(skipped)} images that cannot be read")
+    if num_empty:
+        console.print(f"[bold]left out[/]: {num_empty} examples with nothing that the model takes")
+    if skipped or num_empty:
         labels = {split: _labels(source, split) for split in ("train", "val")}
         _check_shots(source, labels, shots)
 
@@ -117,6 +118,11 @@ def adapt(
                 features["train"][kind][known], labels["train"][known], activation
             )
 
+        # Of what is averaged, all is needed, whether it is scored by itself or not.
+        combines = task.backbone.combines
+        fitted = [k for k in present["train"] if k != "fused" or combines != "predictions"]
+        used = kinds if combines == "features" else fitted
+
         def score(kind, probabilities):
             known = present["val"][kind]
             return _mean_average_precision(labels["val"][known], probabilities[known])
@@ -129,15 +135,16 @@ def adapt(
             draws = [np.arange(len(labels["train"]))]
             if count != "all":
                 draws = [draw_shots(labels["train"], count, seed) for seed in range(num_seeds)]
-            for kind in kinds:
-                values = []
-                for rows in draws:
-                    head = fit(kind, rows)
-                    values.append(score(kind, head.predict(features["val"][kind])))
+            values = {kind: [] for kind in kinds}
+            for rows in draws:
+                found = _predict(task, {k: fit(k, rows) for k in used}, features["val"])
+                for kind in kinds:
+                    values[kind].append(score(kind, found[kind]))
                     bar.advance(line)
-                sizes = [len(rows) for rows in draws]
-                point = {"shots": count, "num_examples": float(np.mean(sizes))}
-                curves[kind].append({**point, "values": values, **interval(values)})
+            sizes = [len(rows) for rows in draws]
+            point = {"shots": count, "num_examples": float(np.mean(sizes))}
+            for kind in kinds:
+                curves[kind].append({**point, "values": values[kind], **interval(values[kind])})
 
     prior = label_prior(source, "train")
     constant = trivial_baselines(len(labels["val"]), prior)["prior"]
@@ -146,12 +153,12 @@ def adapt(
         own = _own_predictions(task, features["val"], source.label_names)
         baselines["zero_shot"] = {k: score(k, own[k]) for k in kinds if k in own}
     rows = draw_shots(labels["train"], shots, 0)
-    heads = {kind: fit(kind, rows) for kind in present["train"]}
-    metrics = {}
+    heads = {kind: fit(kind, rows) for kind in fitted}
+    metrics, found = {}, _predict(task, heads, features["val"])
     for kind in kinds:
         known = present["val"][kind]
-        probabilities = heads[kind].predict(features["val"][kind][known])
-        metrics[kind] = multilabel_metrics(labels["val"][known].astype(int), probabilities)
+        label_kind = "multi_class" if activation == "softmax" else "multi_label"
+        metrics[kind] = scores.score(label_kind, labels["val"][known], found[kind][known])
     adapted = _with_heads(task, heads, source.label_names, activation)
     record = {
         "output": output,
@@ -225,7 +232,8 @@ def compute_features(task, source, split, batch_size=32, bar=None):
 
     Returns:
         Two dicts: of `fused` and each modality to float32 `(num_examples, dim)`, the fused
-        features and the mean over each encoder's tokens; and to bool `(num_examples,)`, whether
+        features and the mean over each encoder's tokens, with `modality_weights` where the fusion
+        combines predictions; and to bool `(num_examples,)`, whether
         the example has that modality.
 
     Raises:
@@ -236,6 +244,8 @@ def compute_features(task, source, split, batch_size=32, bar=None):
     def encode(inputs):
         encoded = backbone(inputs, training=False)
         found = {"fused": encoded["fused_features"]}
+        if backbone.combines != "features":
+            found["modality_weights"] = encoded["modality_weights"]
         for modality in backbone.modalities:
             found[modality] = masked_mean(encoded["features"][modality], encoded["masks"][modality])
         return {name: ops.cast(values, "float32") for name, values in found.items()}
@@ -308,12 +318,28 @@ def _mean_average_precision(labels, probabilities):
 def _own_predictions(task, features, label_names):
     """What the model itself predicts, from features, in the data's order of classes."""
     columns = [task.label_names.index(name) for name in label_names]
-    found = {"fused": task.classify(features["fused"])}
-    for modality in task.backbone.modalities:
-        head = task.heads.get(f"{modality}_{task.main_output}")
-        if head is not None:
-            found[modality] = head(features[modality])
+    heads = {m: task.heads.get(f"{m}_{task.main_output}") for m in task.backbone.modalities}
+    alone = {m: head(features[m]) for m, head in heads.items() if head is not None}
+    found = {"fused": task.predict_fused(_fused(features), alone), **alone}
     return {name: np.asarray(values)[:, columns] for name, values in found.items()}
+
+
+def _fused(features):
+    """What the fusion returned, of computed features."""
+    return {
+        "fused_features": features["fused"],
+        "modality_weights": features.get("modality_weights"),
+    }
+
+
+def _predict(task, heads, features):
+    """What linear heads predict, by kind; the fused prediction is joined as the fusion asks for."""
+    found = {kind: head.predict(features[kind]) for kind, head in heads.items()}
+    if task.backbone.combines != "features":
+        single = {kind: values.astype(np.float32) for kind, values in found.items()}
+        fused = single.pop("fused", None)
+        found["fused"] = np.asarray(task.join(_fused(features), single, fused))
+    return found
 
 
 def _with_heads(task, heads, label_names, activation):
@@ -331,6 +357,8 @@ def _with_heads(task, heads, label_names, activation):
         name = adapted.main_output if kind == "fused" else f"{kind}_{adapted.main_output}"
         if name in adapted.heads:  # a single modality has the main head alone
             adapted.heads[name].set_weights(head.weights())
+    if "share" in adapted.heads:  # it depends on the fused features alone, which are the same
+        adapted.heads["share"].set_weights(task.heads["share"].get_weights())
     return adapted
 
 

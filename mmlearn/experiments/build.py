@@ -1,4 +1,4 @@
-"""The one place where a config becomes objects: source, tokenizer, classifier, datasets."""
+"""The one place where a config becomes objects: source, tokenizer, task, datasets."""
 
 import dataclasses
 import os
@@ -6,16 +6,23 @@ import os
 import numpy as np
 
 from data_prep import sources, splits
-from data_prep.names import call
+from data_prep.names import call, find
 from data_prep.pipeline import build_dataset
-from mmlearn import encoders, fusions
-from mmlearn.encoders import text as text_encoders
+from mmlearn import fusions
 from mmlearn.experiments.config import DataConfig
-from mmlearn.models import MultimodalBackbone, MultimodalClassifier, MultimodalPreprocessor
+from mmlearn.experiments.modalities import BUILDERS
+from mmlearn.models import (
+    MultimodalBackbone,
+    MultimodalClassifier,
+    MultimodalPreprocessor,
+    MultimodalRegressor,
+)
 from mmlearn.training.data import SourceData
 from mmlearn.training.distribution import Host, synchronize_batch_norm
 
-DEFAULT_ROOTS = {"shapes": os.path.join("data", "shapes")}  # sources that make their data
+DEFAULT_ROOTS = {  # of sources that make their data
+    name: os.path.join("data", name) for name in ("shapes", "shapes_series")
+}
 
 
 def build_source(config):
@@ -52,12 +59,13 @@ def build_unlabeled(config):
     return build_source(DataConfig(config.source, config.root, config.options))
 
 
-def build_classifier(config, source, num_replicas=1, dtype=None, unlabeled=None):
-    """Builds the classifier of a `ModelConfig`, under the current strategy's scope.
+def build_task(config, source, num_replicas=1, dtype=None, unlabeled=None):
+    """Builds the task of a `ModelConfig`, under the current strategy's scope: what the labels ask for.
 
     Args:
         config: `ModelConfig`.
-        source: a source; its labels name the classes, its captions train a missing vocabulary.
+        source: a source; its labels name the classes or the numbers to predict, its captions train a
+            missing vocabulary.
         num_replicas: int. With more than one, batch normalisation is synchronised.
         dtype: dtype policy of the backbone, by default that of Keras; heads compute in float32.
         unlabeled: a source of more captions for a missing vocabulary, or `None`.
@@ -68,32 +76,23 @@ def build_classifier(config, source, num_replicas=1, dtype=None, unlabeled=None)
     _check_data(config, source)
     built, converters = {}, {}
     for modality in config.modalities:
-        if modality == "images":
-            built[modality] = encoders.get(
-                modality,
-                config.images.name,
-                image_size=config.images.image_size,
-                weights=config.images.weights,
-            )
-            converters[modality] = encoders.ImageConverter(config.images.image_size)
-        elif modality == "text":
-            tokenizer = build_tokenizer(config.text, source, unlabeled)
-            built[modality] = encoders.get(
-                modality,
-                config.text.name,
-                sequence_length=config.text.sequence_length,
-                vocabulary_size=tokenizer.vocabulary_size(),
-                weights=config.text.weights,
-            )
-            converters[modality] = encoders.TextConverter(
-                tokenizer, config.text.sequence_length, config.text.clean
-            )
-        else:
-            raise ValueError(
-                f"Unknown modality {modality!r} in `model.modalities`. Known: images, text."
-            )
+        build = find(modality, BUILDERS, "modality")
+        built[modality], converters[modality] = build(getattr(config, modality), source, unlabeled)
         if num_replicas > 1:
             built[modality] = synchronize_batch_norm(built[modality])
+    return join_encoders(config, source, built, MultimodalPreprocessor(converters), dtype)
+
+
+def join_encoders(config, source, built, preprocessor=None, dtype=None):
+    """Builds the task of a `ModelConfig` on encoders that are there, such as those of stored features.
+
+    Args:
+        config: `ModelConfig`.
+        source: a source.
+        built: dict of modality to encoder.
+        preprocessor: `MultimodalPreprocessor`, or `None` for model inputs only.
+        dtype: see `build_task`.
+    """
     backbone = MultimodalBackbone(
         built,
         fusions.get(config.fusion.name, **config.fusion.options),
@@ -102,14 +101,27 @@ def build_classifier(config, source, num_replicas=1, dtype=None, unlabeled=None)
         modality_dropout=config.modality_dropout,
         dtype=dtype,
     )
+    names = source.label_names
+    options = {
+        "hidden_dim": config.head_hidden_dim,
+        "dropout": config.dropout,
+        "consistency": config.consistency,
+    }
+    if source.label_kind == "regression":
+        targets = np.asarray(source.examples("train").labels, np.float64)
+        deviations = targets.std(axis=0)
+        return MultimodalRegressor(
+            backbone,
+            len(names),
+            preprocessor,
+            target_names=names,
+            means=targets.mean(axis=0),
+            deviations=np.where(deviations > 0, deviations, 1.0),
+            **options,
+        )
+    activation = "softmax" if source.label_kind == "multi_class" else "sigmoid"
     return MultimodalClassifier(
-        backbone,
-        num_classes=len(source.label_names),
-        preprocessor=MultimodalPreprocessor(converters),
-        label_names=source.label_names,
-        activation="softmax" if source.label_kind == "multi_class" else "sigmoid",
-        hidden_dim=config.head_hidden_dim,
-        dropout=config.dropout,
+        backbone, len(names), preprocessor, names, activation=activation, **options
     )
 
 
@@ -131,11 +143,11 @@ def check_has_classes(source, what):
         )
 
 
-def absent_modalities(task, source):
+def absent_modalities(modalities, source):
     """The modalities of a model that the data do not have.
 
     Args:
-        task: a task.
+        modalities: iterable of str. Those of the model.
         source: a source with the split `train`.
 
     Returns:
@@ -144,7 +156,7 @@ def absent_modalities(task, source):
     Raises:
         ValueError: when the data have none of them.
     """
-    there, modalities = source.examples("train").modalities, task.backbone.modalities
+    there = source.examples("train").modalities
     absent = tuple(m for m in modalities if m not in there)
     if len(absent) == len(modalities):
         raise ValueError(
@@ -156,35 +168,15 @@ def absent_modalities(task, source):
 
 
 def _check_data(config, source):
-    check_has_classes(source, "a classifier")
-    known = ("images", "text")  # others are refused where the model is built
-    there = [m for m in source.examples("train").modalities if m in known]
+    if source.label_kind != "regression":
+        check_has_classes(source, "a classifier")
+    there = [m for m in source.examples("train").modalities if m in BUILDERS]
     for modality in config.modalities:
-        if modality in known and modality not in there:
+        if find(modality, BUILDERS, "modality") and modality not in there:
             raise ValueError(
                 f"The data in {source.root!r} have no {modality}. Fix: --model.modalities "
                 f"{' '.join(there)}."
             )
-
-
-def build_tokenizer(config, source, unlabeled=None):
-    """Builds the tokenizer of a `TextConfig`: from a file, with the weights, or from captions."""
-    if config.vocabulary is not None:
-        uncased = text_encoders.is_uncased(config.name)
-        return text_encoders.read_vocabulary(config.vocabulary, uncased)
-    if os.path.isfile(config.weights):
-        raise ValueError(
-            f"The weights {config.weights!r} need the vocabulary they were trained with. Fix: pass "
-            "--model.text.vocabulary FILE, or a preset directory, which holds both."
-        )
-    if text_encoders.has_tokenizer(config.name, config.weights):
-        return text_encoders.load_tokenizer(config.name, config.weights)
-    captions = list(source.examples("train").captions)
-    if unlabeled is not None:
-        captions += unlabeled.examples("train").captions or []
-    return text_encoders.train_tokenizer(
-        [text for texts in captions for text in texts], config.vocabulary_size
-    )
 
 
 def build_data(experiment, source, preprocessor, host=Host()):

@@ -55,11 +55,13 @@ class ImagesConfig:
     """The image encoder."""
 
     name: str = "resnet50"
-    """`python -m mmlearn list encoders`."""
+    """`python -m mmlearn list encoders`, or a `.keras` file."""
     weights: str = "default"
     """`default` (the published ones, if any), `none`, or a path."""
     image_size: int = 224
     """Side of the model's images in pixels."""
+    options: Options = field(default_factory=dict)
+    """Further options of the encoder, such as `stages=[4,5]` or `spatial_attention=true`."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,55 @@ class TextConfig:
     weights: str = "default"
     """`default` (the published ones, if any), `none`, or a path."""
     sequence_length: int = 32
-    """Tokens per text."""
+    """Tokens per text, or per chunk of a longer one."""
+    max_chunks: int = 1
+    """Chunks of a text, each encoded by itself; `options chunk_pooling=mean|none`."""
     vocabulary: str | None = None
-    """A vocabulary file, one token a line. By default that of the weights, or trained from the captions."""
+    """What the tokenizer reads: a file, one token a line; of RoBERTa a folder with vocabulary.json and
+    merges.txt; of XLM-RoBERTa a SentencePiece model. By default that of the weights, or trained from
+    the captions."""
     clean: bool = False
     """Whether texts from the web lose their addresses, tags and signs, also when served."""
     vocabulary_size: int = 8192
     """Most tokens of a vocabulary that is trained from the captions."""
+    options: Options = field(default_factory=dict)
+    """Further options of the encoder."""
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The audio encoder."""
+
+    name: str = "conv"
+    """`python -m mmlearn list encoders`."""
+    seconds: float = 4.0
+    """Length of the model's recordings; longer ones are cut."""
+    noise_gate_db: float | None = None
+    """Frames this far below the loudest sample are silenced, such as -40."""
+    options: Options = field(default_factory=dict)
+    """Further options of the encoder, such as `features=mfcc`."""
+
+
+@dataclass(frozen=True)
+class SeriesConfig:
+    """The encoder of series of readings. Their length, channels and means are those of the data."""
+
+    name: str = "gru"
+    """`python -m mmlearn list encoders`."""
+    options: Options = field(default_factory=dict)
+    """Options of the encoder, such as `hidden_dim=64 bidirectional=false`."""
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """The encoder of columns of numbers and names. Which ones there are is up to the data."""
+
+    name: str = "ft_transformer"
+    """`python -m mmlearn list encoders`."""
+    max_categories: int = 1000
+    """The most frequent names of a column that the model knows; others are unknown."""
+    options: Options = field(default_factory=dict)
+    """Options of the encoder, such as `hidden_dim=64`."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +139,19 @@ class ModelConfig:
     """Encoders, fusion, head."""
 
     modalities: tuple[str, ...] = ("images", "text")
-    """Which modalities the model takes: one or both."""
+    """Which modalities the model takes: any of `images`, `text`, `audio`, `series`, `table`."""
     images: ImagesConfig = field(default_factory=ImagesConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    series: SeriesConfig = field(default_factory=SeriesConfig)
+    table: TableConfig = field(default_factory=TableConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     hidden_dim: int = 512
     """Size to which features are projected, and of the fused features."""
     head_hidden_dim: int = 256
-    """Hidden layer of the classification head."""
+    """Hidden layer of the head."""
+    consistency: str = "squared_difference"
+    """How the agreement of the modalities is measured: `python -m mmlearn list consistencies`."""
     dropout: float = 0.1
     """Rate on projected features and in the heads."""
     modality_dropout: float = 0.1
@@ -164,6 +213,9 @@ class ContinualConfig:
     model: str | None = None
     """Output folder of an earlier run, or a preset directory. The model is then that one, and the
     config's `model` is not used."""
+    add: tuple[str, ...] = ()
+    """Modalities that the earlier model does not have and that it gets, each with the encoder of its
+    part of the config's `model`. It predicts as before until they are trained."""
     rehearsal: float = 0.0
     """Share of the examples of an epoch that are of the earlier run's training split."""
     distillation: float = 0.0
@@ -179,6 +231,11 @@ class ContinualConfig:
         if not self.distillation >= 0:
             raise ValueError(
                 f"`distillation` must not be negative. Received: distillation={self.distillation}."
+            )
+        if self.add and self.distillation:
+            raise ValueError(
+                "`distillation` needs a teacher with all outputs of the model, and the earlier one has "
+                f"none of {', '.join(self.add)}. Fix: `rehearsal` instead."
             )
 
 
@@ -233,7 +290,7 @@ def three_phases(epochs, learning_rates):
             trainable=("fusion", "head"),
             augment=False,
             learning_rate=learning_rates[1],
-            loss_weights={"classes": 1.0},
+            loss_weights={"main": 1.0},
         ),
         TrainingPhase("end to end", epochs[2], learning_rate=learning_rates[2]),
     )

@@ -9,15 +9,17 @@ import numpy as np
 
 from data_prep import mix
 from data_prep.fingerprint import fingerprint
+from data_prep.names import find
 from data_prep.pipeline import build_dataset
-from data_prep.screening import without_unreadable
+from data_prep.screening import without_empty, without_unreadable
 from data_prep.sources.joined import JoinedSource
 from data_prep.splits import Selection
 from mmlearn.evaluation.forgetting import measure_forgetting
 from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
 from mmlearn.experiments.config import read_run
+from mmlearn.experiments.modalities import BUILDERS
 from mmlearn.models import MultimodalClassifier
-from mmlearn.models.presets import find_preset
+from mmlearn.models.presets import find_classifier, find_preset
 from mmlearn.training.continual import continual_learner, with_classes
 from mmlearn.training.distribution import synchronize_batch_norm
 
@@ -25,7 +27,7 @@ OLD, NEW = "earlier", "new"  # what the ids of examples begin with where both ar
 
 
 def with_earlier_model(experiment):
-    """Returns the experiment with the `model` of the run that it goes on from.
+    """Returns the experiment with the `model` of the run that it goes on from, and what is added to it.
 
     Args:
         experiment: `Experiment`. One that does not go on, or goes on from a preset without a
@@ -40,7 +42,11 @@ def with_earlier_model(experiment):
     path = _record_path(find_preset(config.model))
     if not os.path.isfile(path):
         return experiment
-    return dataclasses.replace(experiment, model=read_run(path)[0].model)
+    model = read_run(path)[0].model
+    modalities = tuple(dict.fromkeys([*model.modalities, *config.add]))
+    added = {name: getattr(experiment.model, name) for name in config.add if name in BUILDERS}
+    model = dataclasses.replace(model, modalities=modalities, **added)
+    return dataclasses.replace(experiment, model=model)
 
 
 def open_earlier(experiment, output, console):
@@ -60,7 +66,7 @@ def open_earlier(experiment, output, console):
     """
     config = experiment.continual
     if config.model is None:
-        for name in ("rehearsal", "distillation", "root"):
+        for name in ("add", "rehearsal", "distillation", "root"):
             if getattr(config, name):
                 raise ValueError(
                     f"--continual.{name} is for going on from an earlier model. Fix: "
@@ -72,7 +78,7 @@ def open_earlier(experiment, output, console):
             f"--continual.distillation needs TensorFlow. Received: Keras on {keras.config.backend()}. "
             "Fix: KERAS_BACKEND=tensorflow, or --continual.rehearsal instead."
         )
-    preset = find_preset(config.model)
+    preset = find_classifier(config.model)
     if os.path.realpath(output) == os.path.realpath(os.path.dirname(os.path.abspath(preset))):
         raise ValueError(
             f"The output {output!r} is the earlier model, which would be replaced. Fix: pass another "
@@ -139,13 +145,24 @@ class Earlier:
             ValueError: when the data do not fit the model, or `DataError` the earlier data.
         """
         check_has_classes(source, "going on")
+        for modality in self.config.add:
+            find(modality, BUILDERS, "modality")
+            if modality in self.task.backbone.modalities:
+                raise ValueError(
+                    f"The earlier model has {modality} already. Fix: leave it out of --continual.add."
+                )
+            if modality not in source.examples("train").modalities:
+                raise ValueError(
+                    f"The data in {source.root!r} have no {modality}, which cannot be added then. Fix: "
+                    "other data, or leave it out of --continual.add."
+                )
         if self.task.activation == "softmax" and source.label_kind != "multi_class":
             raise ValueError(
                 f"The examples in {source.root!r} have any number of classes each, and the earlier "
                 f"model {self.config.model!r} predicts exactly one. Fix: data of that kind, or another "
                 "model."
             )
-        for modality in absent_modalities(self.task, source):
+        for modality in absent_modalities(self.modalities, source):
             console.print(f"[bold]no {modality}[/] in the data: a learned token stands in for it")
         names = list(dict.fromkeys([*self.task.label_names, *source.label_names]))
         mixes = sorted(set(experiment.data.augmentations) & set(mix.MIXES))
@@ -177,15 +194,26 @@ class Earlier:
         chosen = Selection(self.source, {"train": ("train", rows)}, rehearsed=len(rows))
         return JoinedSource({OLD: chosen, NEW: source}, names, kind)
 
-    def build_classifier(self, label_names, num_replicas=1, dtype=None):
+    @property
+    def modalities(self):
+        """Those of the model that goes on: of the earlier one, and what is added."""
+        return tuple(sorted({*self.task.backbone.modalities, *self.config.add}))
+
+    def build_classifier(self, source, model, num_replicas=1, dtype=None):
         """Builds the classifier that goes on, under the current strategy's scope.
 
         Args:
-            label_names: list of str. The classes of the earlier model and then the new ones.
+            source: what `join` returned. Its labels name the classes, those of the earlier model and
+                then the new ones.
+            model: `ModelConfig`, for the encoders of modalities that are added.
             num_replicas: int. With more than one, batch normalisation is synchronised.
             dtype: dtype policy of the backbone.
         """
-        task = with_classes(self.task, label_names, dtype)
+        task = self.task
+        for modality in self.config.add:
+            built = BUILDERS[modality](getattr(model, modality), source)
+            task = task.with_modality(modality, *built)
+        task = with_classes(task, source.label_names, dtype)
         if num_replicas > 1:
             for encoder in task.backbone.encoders.values():
                 synchronize_batch_norm(encoder)
@@ -225,7 +253,8 @@ class Earlier:
             )[:, : self.task.num_classes]
             for each in (self.task, task)
         ]
-        return measure_forgetting(labels, *predictions, self.task.label_names)
+        groups = self.source.examples("val").groups
+        return measure_forgetting(labels, *predictions, self.task.label_names, groups)
 
     def _labels(self):
         labels = self.source.examples("val").labels
@@ -297,6 +326,7 @@ def _open_data(path, root=None):
     data = experiment.data
     data = data if root is None else dataclasses.replace(data, root=root)
     source, _ = without_unreadable(build_source(data), ("train", "val"), data.max_unreadable)
+    source, _ = without_empty(source, ("train", "val"), experiment.model.modalities)
     if experiment.continual.model is None:
         # What follows a dash is of data without labels.
         return source, fingerprint(source, ("train", "val")) == data_print.partition("-")[0]

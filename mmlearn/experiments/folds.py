@@ -10,6 +10,7 @@ from rich.console import Console
 
 from data_prep.fingerprint import fingerprint
 from mmlearn.evaluation.cross_validation import pooled_metrics, summarize_folds
+from mmlearn.evaluation.scores import kind_of_metrics
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
@@ -111,7 +112,7 @@ def _join(experiment, output, runs, data_print):
         "output": output,
         "config": {**config, "training": {**config["training"], "restart": False}},
         "metrics": summarize_folds([record["metrics"] for record in records]),
-        "pooled": pooled_metrics(joined, prior),
+        "pooled": pooled_metrics(joined, prior, kind_of_metrics(records[0]["metrics"])),
         "runs": [os.path.join(own.output, "run.json") for own in runs],
         "seconds": {name: round(sum(r["seconds"][name] for r in records), 2) for name in stages},
         "data": {

@@ -9,6 +9,9 @@ import os
 import shutil
 import tempfile
 
+# What other commands leave in the folder of a model, and what is of no other one.
+MEASURED = ("evidence", "report.html", "report.md", "report_figures")
+
 
 def check_output(output, what, record, results):
     """Checks before the work that the results can be written.
@@ -36,7 +39,8 @@ def check_output(output, what, record, results):
             "a folder inside it, --output DIR."
         )
     if is_run:
-        versions_there = os.listdir(os.path.join(output, "serving"))
+        serving = os.path.join(output, "serving")
+        versions_there = os.listdir(serving) if os.path.isdir(serving) else []
         kept = sorted(set(os.listdir(output)) - set(results))
         kept += sorted(f"serving/{version}" for version in versions_there if version != "1")
         if kept:

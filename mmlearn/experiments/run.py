@@ -14,24 +14,28 @@ import tensorflow as tf
 from rich.console import Console
 
 from data_prep.fingerprint import fingerprint
-from data_prep.screening import without_unreadable
+from data_prep.screening import without_empty, without_unreadable
 from mmlearn.analysis.attention import draw_attention
+from mmlearn.analysis.calibration import plot_calibration
+from mmlearn.analysis.confusion import plot_confusion
 from mmlearn.analysis.curves import plot_curves, remarks
+from mmlearn.evaluation.describe import describe
 from mmlearn.evaluation.evaluate import evaluate
+from mmlearn.evaluation.leave_one_out import leave_one_out
 from mmlearn.experiments.begun import begin
 from mmlearn.experiments.build import (
-    build_classifier,
     build_data,
     build_sample,
     build_source,
+    build_task,
     build_unlabeled,
     build_unlabeled_data,
 )
 from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
 from mmlearn.experiments.continual import open_earlier, with_earlier_model
-from mmlearn.experiments.output import check_output, remove, replacing, write_json
-from mmlearn.experiments.scoring import label_prior, name_bad_images
-from mmlearn.models import MultimodalClassifier
+from mmlearn.experiments.output import MEASURED, check_output, remove, replacing, write_json
+from mmlearn.experiments.scoring import baselines_of, label_prior, name_bad_images
+from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.training import loggers as logger_registry
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
@@ -45,7 +49,7 @@ from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
 
 SHOWN = 5  # images that are left out and named on the screen; all are in the record
 MONITORED = 256  # validation examples on which contributions are measured
-RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json")  # what a run leaves
+RESULTS = ("preset", "serving", "figures", "predictions.npz", "run.json", *MEASURED)
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,17 @@ class Fitted:
         skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
         history: list of dicts, as `run_phases` returns.
-        metrics: dict of row to metrics, as `evaluate` returns.
+        metrics: dict of row to metrics, as `evaluate` and `leave_one_out` return.
+        details: dict of what is known of the metrics, as `describe` returns.
         predictions: dict of arrays, likewise.
-        prior: float array `(num_classes,)`, the share of each label in the training split.
+        prior: float array `(num_columns,)`, the share of each label, or the mean of each target, in the
+            training split.
         clock: seconds per stage so far.
         earlier: dict, what is known of the model that it went on from; or `None`.
         forgetting: dict, as `measure_forgetting` returns; or `None` where nothing was measured.
     """
 
-    task: MultimodalClassifier
+    task: PredictionTask
     source: object
     precision: str
     data_print: str
@@ -76,6 +82,7 @@ class Fitted:
     reports: dict
     history: list
     metrics: dict
+    details: dict
     predictions: dict
     prior: np.ndarray
     clock: "_Clock"
@@ -98,8 +105,8 @@ def run(experiment, console=None):
         console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
-        The record of the run, which is also in `run.json`: a dict of `output`, `config`, `metrics`,
-        `history`, `remarks`, `warnings`, `precision`, `backend` (of Keras), `seconds`, `data`, `earlier`,
+        The record of the run, which is also in `run.json`: a dict of `output`, `task` (its class), `config`,
+        `metrics`, `intervals`, `comparisons`, `per_class` (see `describe`), `history`, `remarks`, `warnings`, `precision`, `backend` (of Keras), `seconds`, `data`, `earlier`,
         `forgetting`, `parameters` and `versions`. `None` on a host that is not the chief.
 
     Raises:
@@ -130,7 +137,7 @@ def _output(experiment):
     return experiment.output or os.path.join("saved_models", experiment.name)
 
 
-def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
+def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare=None):
     """Builds, trains and evaluates as an experiment says.
 
     Args:
@@ -140,6 +147,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
             `None` for no checkpoints.
         hosts: `Hosts` of the experiment's strategy, which is made when it is `None`.
         callbacks: iterable of functions from a phase to a `keras.callbacks.Callback`.
+        prepare: function of the task, called before it is trained, such as one that loads weights.
 
     Returns:
         A `Fitted`; `None` on a host that is not the chief.
@@ -168,7 +176,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     ]
     precision, reason = _choose_precision(training)
     console.print(f"[bold]precision[/]: {precision}, {reason}", highlight=False)
-    source, earlier, unlabeled, skipped = _open_sources(experiment, hosts, console)
+    source, earlier, unlabeled, skipped = open_sources(experiment, hosts, console)
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
         found = ", ".join(f"{count} {what}" for what, count in report.items())
@@ -181,12 +189,16 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     with strategy.scope():
         num_replicas = strategy.num_replicas_in_sync
         if earlier is None:
-            task = learner = build_classifier(
+            task = learner = build_task(
                 experiment.model, source, num_replicas, precision, unlabeled
             )
         else:
-            task = earlier.build_classifier(source.label_names, num_replicas, precision)
+            task = earlier.build_classifier(source, experiment.model, num_replicas, precision)
+            if any(phase.learn_loss_weights for phase in phases):
+                task.learn_loss_weights(True)  # before the learner takes its heads: they are saved
             learner = earlier.build_learner(task, precision)
+        if prepare is not None:
+            prepare(task)
     console.print(
         f"[bold]model[/]: {task.count_params():,} parameters, "
         f"{strategy.num_replicas_in_sync} replica(s) on {host.count} host(s), Keras on "
@@ -246,7 +258,11 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
             with strategy.scope() if host.count == 1 else contextlib.nullcontext():
                 task = task.with_dtype("float32")
         validation = data.on_one_host().validation()
-        metrics, predictions = evaluate(task, validation, prior, source.oracles("val"))
+        rivals = prior, *baselines_of(source, "val", task, prior)
+        metrics, predictions = evaluate(task, validation, *rivals)
+        scores, without = leave_one_out(task, validation)
+        metrics.update(scores)
+        details = describe(task, predictions, *rivals, source.examples("val").groups, without)
         predictions["ids"] = np.array(source.examples("val").ids)
         forgetting = earlier and earlier.measure(task, training.batch_size)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
@@ -264,6 +280,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
         reports,
         history,
         metrics,
+        details,
         predictions,
         prior,
         clock,
@@ -272,8 +289,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=()):
     )
 
 
-def _open_sources(experiment, hosts, console):
+def open_sources(experiment, hosts, console):
     """Opens what an experiment reads: the source, the earlier run, the source without labels.
+
+    Args:
+        experiment: `Experiment`.
+        hosts: `Hosts`.
+        console: `rich.console.Console` for what is left out.
 
     Returns:
         The three, the last two maybe `None`, and the list of `Unreadable` images, which are left out.
@@ -284,6 +306,8 @@ def _open_sources(experiment, hosts, console):
         earlier = open_earlier(experiment, _output(experiment), console)
         unlabeled = build_unlabeled(experiment.unlabeled)
     source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
+    modalities = earlier.modalities if earlier else experiment.model.modalities
+    source, num_empty = without_empty(source, ("train", "val"), modalities)
     if earlier is not None:
         source = earlier.join(source, experiment, console)
     if unlabeled is not None:
@@ -293,6 +317,8 @@ def _open_sources(experiment, hosts, console):
         console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
     if len(skipped) > SHOWN:
         console.print(f"[bold]left out[/]: {len(skipped) - SHOWN} more images, see run.json")
+    if num_empty:
+        console.print(f"[bold]left out[/]: {num_empty} examples without {' or '.join(modalities)}")
     return source, earlier, unlabeled, skipped
 
 
@@ -420,11 +446,15 @@ def save(fitted, experiment, output):
         clock.lap("export")
         plot_curves(fitted.history, os.path.join(partial, "figures", "curves.png"))
         draw_attention(task, source, os.path.join(partial, "figures"))
+        plot_calibration(task, fitted.predictions, os.path.join(partial, "figures"))
+        plot_confusion(task, fitted.predictions, os.path.join(partial, "figures"))
         clock.lap("figures")
         record = {
             "output": output,
+            "task": type(task).__name__,
             "config": to_dict(experiment),
             "metrics": fitted.metrics,
+            **fitted.details,
             "history": fitted.history,
             "remarks": remarks(fitted.history),
             "warnings": [line for record in fitted.history for line in find_ignored(record)],

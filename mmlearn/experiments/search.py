@@ -1,7 +1,6 @@
 """A search for good settings: many trials of one experiment. Needs the extra `tune` (Optuna)."""
 
 import dataclasses
-import inspect
 import itertools
 import os
 import shutil
@@ -15,8 +14,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from data_prep.fingerprint import fingerprint
-from data_prep.names import find
-from mmlearn.encoders import ENCODERS
+from data_prep.names import find, parameters
+from mmlearn.encoders import ENCODERS, image_presets
 from mmlearn.experiments.begun import open_output
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.config import to_dict
@@ -25,11 +24,11 @@ from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, fit, identity, versions, with_precision
 from mmlearn.experiments.space import with_values
 from mmlearn.fusions import FUSIONS
-from mmlearn.losses.classification import LOSSES
+from mmlearn.losses import classification, regression
 from mmlearn.training.distribution import make_strategy
 
 CONTENTS = ("study.sqlite3*", "checkpoints", "best.json", "trials.json")  # what it leaves
-METRICS = ("mAP", "macro_F1", "micro_F1", "AUC")
+METRICS = ("mAP", "macro_F1", "micro_F1", "AUC", "R2")  # the last of numbers
 MOST_FAILURES = 5  # in a row; then it is not the values that are wrong
 _FUSION_OPTIONS = "model.fusion.options."
 
@@ -69,8 +68,8 @@ def run_search(search, num_trials=20, console=None):
         `importances` (dict of path to share, or empty).
 
     Raises:
-        ValueError: when the space, the data (`DataError`) or the output folder is not right, several
-            trials in a row fail, or none has ended.
+        ValueError: when the space, the metric, the data (`DataError`) or the output folder is not
+            right, several trials in a row fail, or none has ended.
 
     Reference:
         Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011. Akiba et al.,
@@ -85,11 +84,18 @@ def run_search(search, num_trials=20, console=None):
     make_strategy(experiment.training.strategy, experiment.training.num_replicas)
     # Trials of different precisions could not be compared.
     experiment = with_precision(with_earlier_model(experiment))
+    source = build_source(experiment.data)
+    if (source.label_kind == "regression") != (search.metric == "R2"):
+        needed = "--metric R2" if source.label_kind == "regression" else "--metric mAP"
+        raise ValueError(
+            f"The labels of {source.root!r} are {source.label_kind}, which {search.metric} is no metric "
+            f"of. Fix: {needed}."
+        )
     search = dataclasses.replace(search, experiment=experiment)
     begun = {
         "command": "tune",
         "config": identity(experiment),
-        "data": fingerprint(build_source(experiment.data), ("train", "val")),
+        "data": fingerprint(source, ("train", "val")),
         "space": [dataclasses.asdict(parameter) for parameter in search.space],
         "metric": search.metric,
     }
@@ -123,7 +129,7 @@ def trial_experiment(experiment, values):
     trial = with_values(experiment, values)
     fusion = trial.model.fusion
     if fusion.name != experiment.model.fusion.name:
-        taken = inspect.signature(FUSIONS[fusion.name]).parameters
+        taken = parameters(FUSIONS[fusion.name])
         options = {name: value for name, value in fusion.options.items() if name in taken}
         fusion = dataclasses.replace(fusion, options=options)
     return dataclasses.replace(
@@ -134,7 +140,7 @@ def trial_experiment(experiment, values):
 
 
 class ReportToStudy(keras.callbacks.Callback):
-    """Reports the validation mAP of every epoch, and ends a trial that falls behind.
+    """Reports the validation mAP, or R², of every epoch, and ends a trial that falls behind.
 
     Where the phase does not train the fused prediction, that is the mean of the modalities' own.
 
@@ -154,7 +160,7 @@ class ReportToStudy(keras.callbacks.Callback):
         self.reported = reported
 
     def on_epoch_end(self, epoch, logs=None):
-        value = _validation_map(logs)
+        value = _validation_score(logs)
         if value is None:
             return
         step = self.first_epoch + epoch
@@ -165,10 +171,11 @@ class ReportToStudy(keras.callbacks.Callback):
             raise optuna.TrialPruned
 
 
-def _validation_map(logs):
-    maps = {n: v for n, v in logs.items() if n.startswith("val_") and n.endswith("map")}
-    main = [maps[name] for name in ("val_classes_map", "val_map") if name in maps]
-    values = main or list(maps.values())
+def _validation_score(logs):
+    scores = {n: v for n, v in logs.items() if n.startswith("val_") and n.endswith(("map", "r2"))}
+    fused = ("val_classes_map", "val_map", "val_values_r2", "val_r2")
+    main = [scores[name] for name in fused if name in scores]
+    values = main or list(scores.values())
     return float(np.mean(values)) if values else None
 
 
@@ -181,23 +188,21 @@ def _check(search, num_trials):
             "A search trains each trial once. Fix: leave --folds out, and cross-validate its "
             "best.json afterwards."
         )
-    registries = {
-        "model.fusion.name": (FUSIONS, "fusion"),
-        "model.images.name": (ENCODERS["images"], "encoder of images"),
-        "model.text.name": (ENCODERS["text"], "encoder of text"),
-    }
+    registries = {f"model.{m}.name": (known, f"encoder of {m}") for m, known in ENCODERS.items()}
+    registries["model.fusion.name"] = (FUSIONS, "fusion")
     fusions = {search.experiment.model.fusion.name}
     for parameter in search.space:
         known = registries.get(parameter.path)
         if parameter.path.startswith("training.phases.") and parameter.path.endswith(".loss"):
-            known = (LOSSES, "loss")
+            known = (("auto", *classification.LOSSES, *regression.LOSSES), "loss")
         for choice in parameter.choices if known else ():
-            find(choice, *known)
+            if parameter.path != "model.images.name" or image_presets.find(choice) is None:
+                find(choice, *known)
         if parameter.path == "model.fusion.name":
             fusions = set(parameter.choices)
     options = set()
     for name in fusions:
-        options |= set(inspect.signature(find(name, FUSIONS, "fusion")).parameters)
+        options |= set(parameters(find(name, FUSIONS, "fusion")))
     for parameter in search.space:
         if parameter.path.startswith(_FUSION_OPTIONS):
             name = parameter.path.removeprefix(_FUSION_OPTIONS)
@@ -266,7 +271,8 @@ def _run_trial(trial, study, search, output, console, title):
     keras.utils.clear_session()  # so that memory does not grow
     try:
         fitted = fit(experiment, console, folder, callbacks=[report])
-        value = fitted.metrics["fused"][search.metric]
+        scores = fitted.metrics["fused"]
+        value = find(search.metric, scores, "metric of this task")
         if not np.isfinite(value):
             raise ValueError(f"{search.metric} is {value}.")
         trial.set_user_attr("data", fitted.data_print)

@@ -18,9 +18,11 @@ SHAPES = Experiment(
     name="shapes",
     data=DataConfig(source="shapes", options={"num_train": 6000, "num_val": 1000, "seed": 0}),
     model=ModelConfig(
-        images=ImagesConfig(name="resnet_tiny", image_size=96),
+        # Regions that see little beyond themselves, and words that are trained to find theirs: or
+        # attention shows what the caption leaves out.
+        images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
         text=TextConfig(name="bert_tiny"),
-        fusion=FusionConfig(options={"num_heads": 4}),
+        fusion=FusionConfig(options={"num_heads": 4, "grounded_heads": 2}),
         hidden_dim=128,
         head_hidden_dim=128,
     ),

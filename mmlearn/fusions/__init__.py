@@ -6,12 +6,43 @@
 import keras
 
 from data_prep import names
+from mmlearn.fusions.bilinear import BilinearFusion
 from mmlearn.fusions.concat import ConcatFusion
 from mmlearn.fusions.cross_attention import CrossAttentionFusion
+from mmlearn.fusions.elementwise import ElementwiseFusion
+from mmlearn.fusions.extended import ExtendedFusion
+from mmlearn.fusions.gated import GatedFusion
+from mmlearn.fusions.hybrid import HybridFusion
+from mmlearn.fusions.late import LateFusion
+from mmlearn.fusions.linear_attention import LinearAttentionFusion
+from mmlearn.fusions.merged_attention import MergedAttentionFusion
 
-__all__ = ["FUSIONS", "ConcatFusion", "CrossAttentionFusion", "get"]
+__all__ = [
+    "FUSIONS",
+    "BilinearFusion",
+    "ConcatFusion",
+    "CrossAttentionFusion",
+    "ElementwiseFusion",
+    "ExtendedFusion",
+    "GatedFusion",
+    "HybridFusion",
+    "LateFusion",
+    "LinearAttentionFusion",
+    "MergedAttentionFusion",
+    "get",
+]
 
-FUSIONS = {"concat": ConcatFusion, "cross_attention": CrossAttentionFusion}
+FUSIONS = {
+    "bilinear": BilinearFusion,
+    "concat": ConcatFusion,
+    "cross_attention": CrossAttentionFusion,
+    "elementwise": ElementwiseFusion,
+    "gated": GatedFusion,
+    "hybrid": HybridFusion,
+    "late": LateFusion,
+    "linear_attention": LinearAttentionFusion,
+    "merged_attention": MergedAttentionFusion,
+}
 
 
 def get(identifier, **options):

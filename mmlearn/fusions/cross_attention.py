@@ -1,18 +1,17 @@
 """Bidirectional cross-attention with adaptive weights of the modalities: the documents' fusion."""
 
-import itertools
-
 import keras
 from keras import layers, ops
 
+from mmlearn.fusions.attention_fusion import AttentionFusion
 from mmlearn.fusions.fusion import pool
-from mmlearn.layers.cross_attention import CrossAttention
+from mmlearn.fusions.weighted_fusion import weighted_sum
 
 COMBINES = ("weighted", "concat")
 
 
 @keras.saving.register_keras_serializable(package="mmlearn")
-class CrossAttentionFusion(layers.Layer):
+class CrossAttentionFusion(AttentionFusion):
     """Lets every modality's tokens attend to every other's, then joins the pooled results.
 
     Each layer adds what a modality gathers from the others to its own tokens and normalises. The
@@ -27,6 +26,8 @@ class CrossAttentionFusion(layers.Layer):
         num_layers: int. 0 means no attention across modalities, everything else equal.
         dropout: float in [0, 1). Rate on attention scores and on what is gathered.
         combine: `"weighted"` or `"concat"`.
+        grounded_heads: int. Heads of the words' attention to the image, that of the first layer, that
+            are trained to find what the words name, and nothing else (see `mmlearn.losses.grounding`).
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -43,87 +44,40 @@ class CrossAttentionFusion(layers.Layer):
     combines = "features"
 
     def __init__(
-        self, num_heads=8, num_layers=1, dropout=0.1, combine="weighted", name=None, **kwargs
+        self,
+        num_heads=8,
+        num_layers=1,
+        dropout=0.1,
+        combine="weighted",
+        grounded_heads=0,
+        name=None,
+        **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(num_heads, num_layers, dropout, grounded_heads, name=name, **kwargs)
         if combine not in COMBINES:
             raise ValueError(f"`combine` must be one of {COMBINES}. Received: combine={combine!r}.")
-        if num_layers < 0:
-            raise ValueError(f"`num_layers` must be 0 or more. Received: num_layers={num_layers}.")
-        self.num_heads, self.num_layers = num_heads, num_layers
-        self.dropout, self.combine = dropout, combine
+        self.combine = combine
 
     def build(self, features_shape, masks_shape=None):
-        policy = self.dtype_policy
-        modalities = sorted(features_shape)
-        hidden_dim = features_shape[modalities[0]][-1]
-        shape = (None, None, hidden_dim)
-        # === Layers ===
-        self.directions = list(itertools.permutations(modalities, 2)) if self.num_layers else []
-        self.attentions, self.norms = {}, {}
-        for number in range(self.num_layers):
-            for query, key in self.directions:
-                name = f"{query}_to_{key}_{number}"
-                self.attentions[name] = CrossAttention(
-                    hidden_dim, self.num_heads, self.dropout, dtype=policy, name=name
-                )
-                self.attentions[name].build(features_shape[query], features_shape[key])
-            for modality in modalities if self.directions else ():
-                name = f"{modality}_norm_{number}"
-                self.norms[name] = layers.LayerNormalization(dtype=policy, name=name)
-                self.norms[name].build(shape)
-        self.dropout_layer = layers.Dropout(self.dropout, dtype=policy)
-        joint_shape = (None, hidden_dim * len(modalities))
-        if self.combine == "weighted" and len(modalities) > 1:
-            self.weight_hidden = layers.Dense(
-                hidden_dim, activation="relu", dtype=policy, name="weight_hidden"
-            )
-            self.weight_hidden.build(joint_shape)
-            self.weight_logits = layers.Dense(len(modalities), dtype=policy, name="weight_logits")
-            self.weight_logits.build((None, hidden_dim))
-        if self.combine == "concat":
+        self.build_attention(features_shape)
+        if self.combine == "weighted":
+            self.build_weights(features_shape)
+        else:
+            hidden_dim = next(iter(features_shape.values()))[-1]
             self.output_dense = layers.Dense(
-                hidden_dim, activation="relu", dtype=policy, name="output"
+                hidden_dim, activation="relu", dtype=self.dtype_policy, name="output"
             )
-            self.output_dense.build(joint_shape)
+            self.output_dense.build((None, hidden_dim * len(features_shape)))
 
     def call(self, features, masks, training=None):
-        features = dict(features)
-        scores = {f"{query}_to_{key}": [] for query, key in self.directions}
-        for number in range(self.num_layers if self.directions else 0):
-            gathered = {modality: [] for modality in features}
-            for query, key in self.directions:
-                attended, layer_scores = self.attentions[f"{query}_to_{key}_{number}"](
-                    features[query], features[key], masks[key], training=training
-                )
-                gathered[query].append(self.dropout_layer(attended, training=training))
-                scores[f"{query}_to_{key}"].append(layer_scores)
-            features = {
-                modality: self.norms[f"{modality}_norm_{number}"](sum(gathered[modality], tokens))
-                for modality, tokens in features.items()
-            }
+        features, outputs = self.attend(features, masks, training)
         pooled = pool(features, masks)
-        joint = ops.concatenate(pooled, axis=-1)
-        outputs = {}
-        if scores:
-            outputs["attention_scores"] = {k: ops.stack(v, axis=1) for k, v in scores.items()}
         if self.combine == "concat":
-            return {"fused_features": self.output_dense(joint), **outputs}
-        if len(pooled) == 1:  # nothing to weigh
-            weights = ops.ones_like(joint[:, :1])
-        else:
-            weights = ops.softmax(self.weight_logits(self.weight_hidden(joint)), axis=-1)
-        fused = ops.sum(ops.stack(pooled, axis=1) * weights[..., None], axis=1)
+            fused = self.output_dense(ops.concatenate(pooled, axis=-1))
+            return {"fused_features": fused, **outputs}
+        weights = self.weigh(pooled)
+        fused = weighted_sum(pooled, weights)
         return {"fused_features": fused, "modality_weights": weights, **outputs}
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            {
-                "num_heads": self.num_heads,
-                "num_layers": self.num_layers,
-                "dropout": self.dropout,
-                "combine": self.combine,
-            }
-        )
-        return config
+        return {**super().get_config(), "combine": self.combine}

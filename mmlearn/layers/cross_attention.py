@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mmlearn.layers.attention_projections import AttentionProjections
+
 
 def cross_attention(query, key, value, mask=None, dropout=None):
     """Scaled dot-product attention that survives rows with nothing to attend to.
@@ -25,29 +27,42 @@ def cross_attention(query, key, value, mask=None, dropout=None):
     logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
     logits = logits / float(query.shape[-1]) ** 0.5
     if mask is None:
-        scores = ops.softmax(logits, axis=-1)
+        scores = _softmax(logits)
     else:
         mask = ops.cast(mask[:, None, None, :], logits.dtype)
         # Subtracting a big number, not -inf, keeps fully masked rows finite; the product with the
         # mask makes them, and all masked keys, exactly zero.
-        scores = ops.softmax(logits - (1.0 - mask) * 1e4, axis=-1) * mask
+        scores = _softmax(logits - (1.0 - mask) * 1e4) * mask
         total = ops.sum(scores, axis=-1, keepdims=True)
         scores = scores / ops.where(total > 0, total, ops.ones_like(total))
     weights = scores if dropout is None else dropout(scores)
     return ops.matmul(weights, value), scores
 
 
-@keras.saving.register_keras_serializable(package="mmlearn")
-class CrossAttention(keras.layers.Layer):
-    """Lets each token of one modality gather what it needs from the tokens of another.
+def check_grounded_heads(grounded_heads, num_heads):
+    """Raises a `ValueError` unless `grounded_heads` is one of 0, ..., `num_heads`."""
+    if not 0 <= grounded_heads <= num_heads:
+        raise ValueError(
+            f"`grounded_heads` must be in [0, num_heads]. Received: grounded_heads={grounded_heads}, "
+            f"num_heads={num_heads}."
+        )
 
-    Queries, keys and values are projected by layers of this layer's own, so that quantization and
-    reloading work, unlike in `keras.layers.MultiHeadAttention`.
+
+def _softmax(logits):
+    # Over one key it is 1 whatever the logit: Keras warns then, and a constant would have no gradient.
+    return 1.0 + 0.0 * logits if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="mmlearn")
+class CrossAttention(AttentionProjections):
+    """Lets each token of one modality gather what it needs from the tokens of another.
 
     Args:
         hidden_dim: int. Size of queries, keys, values and outputs; divisible by `num_heads`.
         num_heads: int.
         dropout: float in [0, 1). Dropout rate of the attention scores.
+        grounded_heads: int. The first so many heads have scores that learn from nothing but a loss of
+            their own (see `mmlearn.losses.grounding`): what comes out trains only what they gather.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
@@ -62,7 +77,8 @@ class CrossAttention(keras.layers.Layer):
             masked keys are exactly 0.
 
     Raises:
-        ValueError: when `hidden_dim` is not divisible by `num_heads`.
+        ValueError: when `hidden_dim` is not divisible by `num_heads`, or `grounded_heads` is not in
+            [0, `num_heads`].
 
     Example:
 
@@ -77,50 +93,29 @@ class CrossAttention(keras.layers.Layer):
         in Lu et al., "ViLBERT", 2019, section 2.2.
     """
 
-    def __init__(self, hidden_dim, num_heads=8, dropout=0.0, **kwargs):
-        super().__init__(**kwargs)
-        if hidden_dim % num_heads:
-            raise ValueError(
-                "`hidden_dim` must be divisible by `num_heads`. "
-                f"Received: hidden_dim={hidden_dim}, num_heads={num_heads}."
-            )
-        # === Layers ===
-        self.query_dense = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="query")
-        self.key_dense = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="key")
-        self.value_dense = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="value")
-        self.output_dense = keras.layers.Dense(hidden_dim, dtype=self.dtype_policy, name="output")
+    def __init__(self, hidden_dim, num_heads=8, dropout=0.0, grounded_heads=0, **kwargs):
+        super().__init__(hidden_dim, num_heads, **kwargs)
+        check_grounded_heads(grounded_heads, num_heads)
+        self.dropout, self.grounded_heads = dropout, grounded_heads
         self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-        # === Config ===
-        self.hidden_dim = hidden_dim
-        self.num_heads = num_heads
-        self.dropout = dropout
-
-    def build(self, query_shape, value_shape, mask_shape=None):
-        self.query_dense.build(query_shape)
-        self.key_dense.build(value_shape)
-        self.value_dense.build(value_shape)
-        self.output_dense.build((*query_shape[:-1], self.hidden_dim))
-
     def call(self, query, value, mask=None, training=None):
+        query, key, value = self.project(query, value)
+        if count := self.grounded_heads:
+            query, key = (
+                ops.concatenate([ops.stop_gradient(x[:, :count]), x[:, count:]], axis=1)
+                for x in (query, key)
+            )
         attended, scores = cross_attention(
-            self._split_heads(self.query_dense(query)),
-            self._split_heads(self.key_dense(value)),
-            self._split_heads(self.value_dense(value)),
+            query,
+            key,
+            value,
             mask,
             lambda scores: self.dropout_layer(scores, training=training),
         )
-        attended = ops.transpose(attended, (0, 2, 1, 3))
-        attended = ops.reshape(attended, (-1, query.shape[1], self.hidden_dim))
-        return self.output_dense(attended), scores
-
-    def _split_heads(self, x):
-        x = ops.reshape(x, (-1, x.shape[1], self.num_heads, self.hidden_dim // self.num_heads))
-        return ops.transpose(x, (0, 2, 1, 3))
+        return self.join_heads(attended), scores
 
     def get_config(self):
         config = super().get_config()
-        config.update(
-            {"hidden_dim": self.hidden_dim, "num_heads": self.num_heads, "dropout": self.dropout}
-        )
+        config.update({"dropout": self.dropout, "grounded_heads": self.grounded_heads})
         return config

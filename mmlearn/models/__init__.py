@@ -3,8 +3,18 @@
 Importing this package imports every encoder and fusion, so that saved models can be loaded.
 """
 
+from mmlearn.models.head import Head
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_classifier import MultimodalClassifier
+from mmlearn.models.multimodal_multi_task import MultimodalMultiTask
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor
+from mmlearn.models.multimodal_regressor import MultimodalRegressor
 
-__all__ = ["MultimodalBackbone", "MultimodalClassifier", "MultimodalPreprocessor"]
+__all__ = [
+    "Head",
+    "MultimodalBackbone",
+    "MultimodalClassifier",
+    "MultimodalMultiTask",
+    "MultimodalPreprocessor",
+    "MultimodalRegressor",
+]

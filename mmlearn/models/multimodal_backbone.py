@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from mmlearn import encoders as encoder_registry
 from mmlearn import fusions
+from mmlearn.fusions.fusion import weights_of_present, what_is_combined
 from mmlearn.layers.missing_token import MissingToken
 from mmlearn.layers.modality_dropout import ModalityDropout
 
@@ -121,6 +122,12 @@ class MultimodalBackbone(keras_hub.models.Backbone):
         return cls(encoders, fusions.get(fusion), **kwargs)
 
     @property
+    def combines(self):
+        """What is fused: `"features"`, and with several modalities maybe `"predictions"` or `"both"`."""
+        # One modality alone has nothing to average.
+        return what_is_combined(self.fusion) if len(self.encoders) > 1 else "features"
+
+    @property
     def modalities(self):
         """The modalities in alphabetical order, the order of `modality_weights`."""
         return tuple(self.encoders)
@@ -155,7 +162,11 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             training: bool or `None`.
 
         Returns:
-            The dict of the fusion.
+            The dict of the fusion. Where it combines predictions, absent modalities have weight 0, those
+            that modality dropout hides in training too.
+
+        Raises:
+            ValueError: when it combines predictions and returns no weights.
         """
         present = ops.stack([ops.cast(presence[m], "bool") for m in self.encoders], axis=1)
         present = self.modality_dropout_layer(present, training=training)
@@ -166,7 +177,17 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             projected[modality], known[modality] = self.missing_tokens[modality](
                 tokens, masks[modality], present[:, column]
             )
-        return self.fusion(projected, known, training=training)
+        outputs = self.fusion(projected, known, training=training)
+        if self.combines == "features":
+            return outputs
+        if "modality_weights" not in outputs:
+            raise ValueError(
+                f"A fusion that combines {self.combines!r} must return `modality_weights`. Received: "
+                f"{sorted(outputs)} from {type(self.fusion).__name__}. Fix: return them, or "
+                "combines = 'features'."
+            )
+        weights = weights_of_present(outputs["modality_weights"], present)
+        return {**outputs, "modality_weights": weights}
 
     def with_encoders(self, encoders):
         """Returns a backbone with other encoders that shares `fuse` with this one.

@@ -1,13 +1,11 @@
 """The one object that turns raw examples into model inputs."""
 
-import os
-
 import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from data_prep import features, images, names
+from data_prep import features, names
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 
 
@@ -34,7 +32,7 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
     Example:
 
     >>> from mmlearn import encoders
-    >>> tokenizer = encoders.text.train_tokenizer(["a dog", "a red dog"])
+    >>> tokenizer = encoders.text_tokenizers.train_tokenizer(["a dog", "a red dog"])
     >>> preprocessor = MultimodalPreprocessor(
     ...     {"text": encoders.TextConverter(tokenizer, sequence_length=6)}
     ... )
@@ -78,14 +76,14 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
             # Keys such as "images_present" come from `convert_example`.
             if not any(name.startswith(f"{modality}_") for modality in self.converters):
                 names.find(name, self.converters, "modality")
-        x = {name: tf.convert_to_tensor(value) for name, value in x.items()}
+        x = {name: _to_tensors(value) for name, value in x.items()}
         # Eager calls go through the graph too: tokenizers have a second, slightly different
         # implementation in eager Python.
         x = self._graph(x) if tf.executing_eagerly() else self._convert(x)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def _convert(self, x):
-        batch_size = tf.shape(next(iter(x.values())))[0]
+        batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         converted = {}
         for modality, converter in self.converters.items():
             if f"{modality}_present" in x:  # by `convert_example`
@@ -100,8 +98,9 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
 
         Args:
             x: dict of modality to a batch: for `images` an array `(batch_size, height, width, 3)`,
-                or a list of arrays of any sizes, paths or file bytes; for `text` strings. `None`,
-                `""` and `b""` mean absent.
+                or a list of arrays of any sizes, paths or file bytes; for `text` strings; for others
+                what `read_raw` of their converter takes. `None`, `""` and `b""` mean absent; tasks
+                refuse rows of which everything is.
 
         Returns:
             A dict of numpy arrays.
@@ -122,14 +121,29 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
                     f"`{modality}` must be a batch. Received: one {type(values).__name__}. "
                     "Fix: wrap it in a list."
                 )
-            read = {"images": _read_images, "text": _read_text}.get(modality, np.asarray)
-            batch[modality] = read(values)
-        lengths = {modality: len(values) for modality, values in batch.items()}
+            batch[modality] = self.converters[modality].read_raw(values, modality)
+        lengths = {modality: num_rows(values) for modality, values in batch.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"All modalities need one value per example. Received: {lengths}.")
         if not all(lengths.values()):
             raise ValueError("The batch is empty. Fix: pass at least one example.")
         return batch
+
+    def has_value(self, batch, modalities):
+        """Which of the rows that `read_raw` returned have a value of some modalities.
+
+        Args:
+            batch: dict of modality to values.
+            modalities: iterable of str. Those of a model.
+
+        Returns:
+            bool array `(batch_size,)`.
+        """
+        found = np.zeros(num_rows(next(iter(batch.values()))), bool)
+        for modality in sorted(modalities, reverse=True):  # text first, it is quickly seen
+            if modality in batch and not found.all():
+                found |= self.converters[modality].has_value(batch[modality], modality)
+        return found
 
     def get_config(self):
         converters = {m: keras.saving.serialize_keras_object(c) for m, c in self.converters.items()}
@@ -145,60 +159,13 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
         return super().from_config(config)
 
 
-def _read_text(values):
-    values = np.asarray(values, object).tolist()  # else ["a", nan] would become ["a", "nan"]
-    for row, value in enumerate(values):
-        if not isinstance(value, (str, bytes, type(None))):
-            raise ValueError(f"`text` must hold strings. Received: text[{row}]={value!r}.")
-    return np.array([value or "" for value in values], object)
+def num_rows(values):
+    """The number of examples in a batch of raw values of one modality, maybe a dict of columns."""
+    return len(next(iter(values.values())) if isinstance(values, dict) else values)
 
 
-def _read_images(values):
-    if isinstance(values, (np.ndarray, tf.Tensor)) and values.dtype not in (object, tf.string):
-        if np.ndim(values) != 4 or values.shape[-1] != 3:
-            raise ValueError(
-                "`images` must have the shape (batch_size, height, width, 3). "
-                f"Received: {tuple(values.shape)}."
-            )
-        return np.asarray(values)
-    values = list(values.numpy() if isinstance(values, tf.Tensor) else values)
-    shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
-    if len(shapes) == 1 and None not in shapes:
-        return _read_images(np.stack(values))
-    files = np.array([_read_image(value, row) for row, value in enumerate(values)], object)
-    for start in range(0, len(files), 64):
-        _, status = images.decode_batch(tf.constant(files[start : start + 64]), 8)
-        for row in np.flatnonzero(status.numpy() == images.UNREADABLE)[:1] + start:
-            what = (
-                repr(str(values[row])) if isinstance(values[row], (str, os.PathLike)) else "bytes"
-            )
-            raise ValueError(
-                f"images[{row}] ({what}) is no readable image. Fix: pass a whole JPEG, PNG or BMP "
-                "file, or an empty value if there is no image."
-            )
-    return files
-
-
-def _read_image(value, row):
-    """Returns the file bytes of one image."""
-    if value is None:
-        return b""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, (str, os.PathLike)):
-        if not str(value):
-            return b""
-        try:
-            with open(value, "rb") as file:
-                return file.read() or b"\0"  # an empty file is unreadable, not absent
-        except OSError as error:
-            raise ValueError(
-                f"images[{row}] cannot be read: {error}. Fix: check the path."
-            ) from None
-    value = np.asarray(value)
-    if value.ndim != 3 or value.shape[-1] != 3:
-        raise ValueError(
-            f"images[{row}] must have the shape (height, width, 3). Received: {value.shape}."
-        )
-    # PNG is lossless: arrays of different sizes then take the same path as files.
-    return tf.io.encode_png(np.clip(np.round(value), 0, 255).astype(np.uint8)).numpy()
+def _to_tensors(values):
+    """Makes a tensor of a batch of raw values, or a dict of tensors of a dict of columns."""
+    if isinstance(values, dict):
+        return {name: tf.convert_to_tensor(value) for name, value in values.items()}
+    return tf.convert_to_tensor(values)

@@ -78,7 +78,7 @@ class PretrainingTask(MultimodalTask):
 class MaskedLanguageTask(PretrainingTask):
     """Guesses hidden tokens of texts from the text encoder's features of the others.
 
-    Model inputs: those of the text encoder, and `text_draws (batch_size, sequence_length, 3)`. The
+    Model inputs: those of the text encoder, and `text_draws (batch_size, length, 3)`, one per token. The
     loss of an example is the mean cross-entropy of its hidden tokens.
 
     Args:
@@ -92,7 +92,7 @@ class MaskedLanguageTask(PretrainingTask):
         # === Layers ===
         encoder = task.backbone.encoders["text"]
         tokenizer = task.preprocessor.converters["text"].tokenizer
-        special = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        special = (tokenizer.start_token_id, tokenizer.end_token_id, tokenizer.pad_token_id)
         masking = TokenMasking(
             tokenizer.mask_token_id,
             tokenizer.vocabulary_size(),
@@ -103,7 +103,7 @@ class MaskedLanguageTask(PretrainingTask):
         embeddings = [
             layer
             for layer in encoder._flatten_layers()
-            if isinstance(layer, keras_hub.layers.ReversibleEmbedding)
+            if isinstance(layer, keras.layers.ReversibleEmbedding)
         ]
         head = keras_hub.layers.MaskedLMHead(
             vocabulary_size=tokenizer.vocabulary_size(),

@@ -12,6 +12,7 @@ from data_prep import images
 from mmlearn.layers.masked_mean import masked_mean
 
 _SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
+_FILES = ("images", "audio")  # what comes as the bytes of files, which may be unreadable
 
 
 def write(task, filepath, verbose=False):
@@ -19,15 +20,19 @@ def write(task, filepath, verbose=False):
 
     | signature | inputs | outputs |
     |---|---|---|
-    | `serving_default` | `images` file bytes, `text` strings | `probabilities`, `labels`, `modality_weights`, `image_status` |
-    | `explain` | the same | these, `"{modality}_probabilities"`, `"attention_{direction}"` |
-    | `embed_image`, `embed_text` | one modality | `image_embedding`, `text_embedding`, L2-normalised |
+    | `serving_default` | `images` and `audio` file bytes, `text` strings, `series` floats, `table_{column}` floats or strings | `probabilities`, `labels`, `modality_weights`, `status`, `image_status`, `audio_status` |
+    | `explain` | the same | these, `"{modality}_probabilities"`, `"attention_{direction}"`, `fused_share` |
+    | `embed_image`, `embed_text`, ... | one modality | `image_embedding`, `text_embedding`, ..., L2-normalised |
     | `serve_tensors` | the model inputs | `probabilities` |
+
+    Of numbers, `values` and `targets` (their names) are in the place of `probabilities` and `labels`. Of
+    several heads, each has its own, with its name before: `objects_probabilities`, `price_values`.
 
     With Keras on another backend, TensorFlow writes it in a process of its own.
 
-    The first dimension of everything is the batch. Status: 0 ok, 1 absent, 2 unreadable; a bad row
-    never fails its neighbours.
+    The first dimension of everything is the batch. `image_status`: 0 ok, 1 absent, 2 unreadable; a bad
+    row never fails its neighbours. `status`: 0 ok, 1 where a row has no modality, each absent or
+    unreadable: what is predicted then says nothing about it.
 
     Args:
         task: a task with a preprocessor.
@@ -108,21 +113,22 @@ def signatures(task):
     """Returns `{name: (function, input_signature)}` of a task."""
     backbone, preprocessor = task.backbone, task.preprocessor
     raw = {
-        modality: tf.TensorSpec((None,), tf.string, name=modality)
-        for modality in backbone.modalities
-        if modality in ("images", "text")
+        modality: converter.raw_spec(modality)
+        for modality, converter in preprocessor.converters.items()
+        if modality in backbone.modalities
     }
     tensors = {
         name: tf.TensorSpec((None, *value.shape[1:]), value.dtype, name=name)
         for name, value in task.input.items()
     }
     found = {"serve_tensors": (lambda inputs: _serve_tensors(task, inputs), [tensors])}
-    if set(raw) != set(backbone.modalities):
-        return found  # features made elsewhere have no raw form
+    if None in raw.values():
+        return found  # such as features made elsewhere
 
     def serve(*values):
         outputs = _explain_raw(task, dict(zip(raw, values, strict=True)))
-        kept = ("probabilities", "labels", "modality_weights", "image_status")
+        own = [name for head in task.described.values() for name in served_names(task, head)]
+        kept = (*own, "modality_weights", "status", "image_status", "audio_status")
         return {name: outputs[name] for name in kept if name in outputs}
 
     def explain(*values):
@@ -136,7 +142,7 @@ def signatures(task):
             pooled = masked_mean(features[modality], masks[modality])
             pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
             name = _SINGULAR.get(modality, modality)
-            return {f"{name}_embedding": pooled, **_image_status({modality: values}, inputs)}
+            return {f"{name}_embedding": pooled, **_statuses({modality: values}, inputs)}
 
         return function
 
@@ -148,33 +154,53 @@ def signatures(task):
 
 
 def _serve_tensors(task, inputs):
-    return {"probabilities": task(inputs, training=False)[task.main_output]}
+    outputs = task(inputs, training=False)
+    heads = task.described.values()
+    return {served_names(task, head)[0]: outputs[head.name] for head in heads}
+
+
+def served_names(task, head):
+    """What the predictions of a head and the names of their columns are called."""
+    names = ("values", "targets") if head.is_regression else ("probabilities", "labels")
+    return tuple(task.own_name(name, head) for name in names)
 
 
 def _explain_raw(task, raw):
     inputs = task.preprocessor(raw)
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
-    probabilities = outputs[task.main_output]
-    labels = tf.constant(task.label_names)[None, :]
-    served = {
-        "probabilities": probabilities,
-        "labels": tf.repeat(labels, tf.shape(probabilities)[0], axis=0),
-        **_image_status(raw, inputs),
-    }
+    served = {"status": _status(task, inputs), **_statuses(raw, inputs)}
+    for head in task.described.values():
+        predicted, named = served_names(task, head)
+        count = tf.shape(outputs[head.name])[0]
+        served[predicted] = outputs[head.name]
+        served[named] = tf.repeat(tf.constant(head.label_names)[None, :], count, axis=0)
+        for modality in task.backbone.modalities:
+            if f"{modality}_{head.name}" in outputs:
+                served[f"{modality}_{predicted}"] = outputs[f"{modality}_{head.name}"]
+        share = task.own_name("fused_share", head)
+        if share in outputs:
+            served[share] = outputs[share]
     if "modality_weights" in outputs:
         served["modality_weights"] = tf.cast(outputs["modality_weights"], tf.float32)
     for direction, scores in outputs.get("attention_scores", {}).items():
         served[f"attention_{direction}"] = tf.cast(scores, tf.float32)
-    for modality in task.backbone.modalities:
-        if f"{modality}_classes" in outputs:
-            served[f"{modality}_probabilities"] = outputs[f"{modality}_classes"]
     return served
 
 
-def _image_status(raw, inputs):
-    if "images" not in raw:
-        return {}
-    empty = tf.strings.length(raw["images"]) == 0
-    status = tf.where(empty, images.ABSENT, images.UNREADABLE)
-    return {"image_status": tf.where(inputs["images_present"] == 1, images.OK, status)}
+def _status(task, inputs):
+    present = tf.stack([inputs[f"{m}_present"] for m in task.backbone.modalities], axis=1)
+    return 1 - tf.reduce_max(present, axis=1)
+
+
+def _statuses(raw, inputs):
+    """The status of each file: `image_status`, `audio_status`."""
+    statuses = {}
+    for modality in _FILES:
+        if modality in raw:
+            empty = tf.strings.length(raw[modality]) == 0
+            status = tf.where(empty, images.ABSENT, images.UNREADABLE)
+            is_there = inputs[f"{modality}_present"] == 1
+            name = f"{_SINGULAR.get(modality, modality)}_status"
+            statuses[name] = tf.where(is_there, images.OK, status)
+    return statuses

@@ -186,6 +186,22 @@ def all_rows(values):
     return replica.all_gather(values, axis=0)
 
 
+def number_rows(values):
+    """Numbers the rows of this replica so that no row of another one has the same number.
+
+    Args:
+        values: tensor `(rows, ...)`, of less than a million rows.
+
+    Returns:
+        int32 tensor `(rows,)`.
+    """
+    numbers = keras.ops.arange(keras.ops.shape(values)[0], dtype="int32")
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return numbers
+    return numbers + replica.replica_id_in_sync_group * 2**20
+
+
 def clip_gradients(gradients, optimizer):
     """Clips the sum of the replicas' gradients, as the optimizer should on one device.
 

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from data_prep.names import find
 from mmlearn.models import signatures, steps
+from mmlearn.models.extension import split_fusion, with_modality
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
-from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor
+from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor, num_rows
 
 
 class MultimodalTask(keras_hub.models.Task):
@@ -29,39 +30,71 @@ class MultimodalTask(keras_hub.models.Task):
 
     @property
     def parts(self):
-        """What a training phase can freeze: dict of part name to list of layers."""
+        """What a training phase can freeze: dict of part name to list of layers.
+
+        What `with_modality` added is apart: `"{modality}_fusion"` and `"{modality}_head"`.
+        """
         backbone = self.backbone
+        fusion, added = split_fusion(backbone.fusion)
         parts = {f"{m}_encoder": [encoder] for m, encoder in backbone.encoders.items()}
-        parts["fusion"] = [
-            backbone.fusion,
-            *backbone.projections.values(),
-            *backbone.missing_tokens.values(),
-        ]
-        auxiliary = [name for name in self.heads if self.is_auxiliary(name)]
-        parts["head"] = [layer for name, layer in self.heads.items() if name not in auxiliary]
-        if auxiliary:
-            parts["auxiliary_heads"] = [self.heads[name] for name in auxiliary]
+        parts["fusion"] = [fusion]
+        for modality in backbone.modalities:
+            own = [backbone.projections[modality], backbone.missing_tokens[modality]]
+            if modality in added:
+                parts[f"{modality}_fusion"] = [*added[modality], *own]
+            else:
+                parts["fusion"] += own
+        parts["head"] = [layer for name, layer in self.heads.items() if not self.is_auxiliary(name)]
+        for name, layer in self.heads.items():
+            if self.is_auxiliary(name):
+                modality = self.modality_of(name)
+                part = f"{modality}_head" if modality in added else "auxiliary_heads"
+                parts.setdefault(part, []).append(layer)
         return parts
 
     def is_auxiliary(self, output):
         """Whether an output (or head) sees one modality alone, such as `images_classes`."""
-        return output.removesuffix(f"_{self.main_output}") in self.backbone.modalities
+        return self.modality_of(output) is not None
+
+    def modality_of(self, output):
+        """The one modality that an output (or head) sees, or `None`."""
+        modality = output.removesuffix(f"_{self.main_output}")
+        return modality if modality in self.backbone.modalities else None
+
+    @property
+    def part_groups(self):
+        """The names that stand for parts, each with the list of these.
+
+        A part's own name is one. `"encoders"` and `"all"` stand for several; `"fusion"` and
+        `"auxiliary_heads"` also for what was added to them; and the name of an added modality for all
+        that is its own.
+        """
+        parts = self.parts
+        groups = {"all": list(parts), "encoders": [n for n in parts if n.endswith("_encoder")]}
+        groups.update({name: [name] for name in parts})
+        added = split_fusion(self.backbone.fusion)[1]
+        for modality in added:
+            own = [f"{modality}_{what}" for what in ("encoder", "fusion", "head")]
+            groups[modality] = own
+            groups["fusion"] = [*groups.get("fusion", []), own[1]]
+            groups["auxiliary_heads"] = [*groups.get("auxiliary_heads", []), own[2]]
+            if len(self.backbone.modalities) - len(added) == 1:  # that one's own head is new, too
+                groups[modality] = [*own, "auxiliary_heads"]
+        # With one modality, the way from its encoder to the output is the modality's own head.
+        groups.setdefault("auxiliary_heads", ["fusion", "head"])
+        return groups
 
     def set_trainable(self, names, blocks=0):
         """Makes exactly these parts trainable. Compile again afterwards.
 
         Args:
-            names: iterable of part names, see `parts`; `"encoders"` and `"all"` stand for several.
+            names: iterable of names of `part_groups`.
             blocks: int. The top blocks of the other encoders that are trainable as well.
 
         Raises:
             ValueError: when a name is unknown, or an encoder has not that many blocks.
         """
-        parts = self.parts
-        groups = {"all": list(parts), "encoders": [n for n in parts if n.endswith("_encoder")]}
-        groups.update({name: [name] for name in parts})
-        # With one modality, the way from its encoder to the output is the modality's own head.
-        groups.setdefault("auxiliary_heads", ["fusion", "head"])
+        parts, groups = self.parts, self.part_groups
         chosen = {part for name in names for part in find(name, groups, "part")}
         for name, part_layers in parts.items():
             for layer in part_layers:
@@ -97,11 +130,26 @@ class MultimodalTask(keras_hub.models.Task):
         weights = {}
         for name in self.output:
             weights[name] = base
-            if name == "consistency":
+            if name.endswith("consistency"):
                 weights[name] = base * everything
+            elif name == "grounding":
+                weights[name] = base * presence["images"] * presence["text"]
             elif self.is_auxiliary(name):
-                weights[name] = base * presence[name.removesuffix(f"_{self.main_output}")]
+                weights[name] = base * presence[self.modality_of(name)]
         return weights
+
+    def _check_rows(self, has_value):
+        """Checks that every row has a modality: there is nothing to learn from, or to predict."""
+        empty = np.flatnonzero(~has_value)
+        if len(empty):
+            raise ValueError(
+                f"Each row of `x` must have one of {', '.join(self.backbone.modalities)}. Received: row "
+                f"{empty[0]} without any ({len(empty)} of {len(has_value)} rows). Fix: leave it out."
+            )
+
+    def _check_inputs(self, x):
+        present = [np.asarray(x[f"{m}_present"]) == 1 for m in self.backbone.modalities]
+        self._check_rows(np.any(present, axis=0))
 
     def _raw_dataset(self, x, y=None, sample_weight=None, batch_size=None, shuffle=False):
         """Makes raw arrays and lists a batched dataset; leaves anything else as it is."""
@@ -114,6 +162,9 @@ class MultimodalTask(keras_hub.models.Task):
                     f"{type(self).__name__}, or model inputs."
                 )
             x = self.preprocessor.read_raw(x)
+            self._check_rows(self.preprocessor.has_value(x, self.backbone.modalities))
+        else:
+            self._check_inputs(x)
         dataset = tf.data.Dataset.from_tensor_slices(
             keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         )
@@ -138,7 +189,8 @@ class MultimodalTask(keras_hub.models.Task):
 
         Args:
             x: dict of raw values (see `MultimodalPreprocessor.read_raw`) or of model inputs, or a
-                dataset of `(x, y)` or `(x, y, sample_weight)`.
+                dataset of `(x, y)` or `(x, y, sample_weight)`. Each row needs one modality, which is
+                checked except in a dataset.
             y: labels `(num_examples, num_classes)`.
             batch_size: int, 32 by default. Only with arrays.
             sample_weight: `(num_examples,)` or `None`.
@@ -173,6 +225,26 @@ class MultimodalTask(keras_hub.models.Task):
             **kwargs,
         )
 
+    def make_train_function(self, force=False):
+        """Makes the step of `fit`, see `keras.Model`."""
+        self._make_variables(optimizer=True)
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        """Makes the step of `evaluate`, see `keras.Model`."""
+        self._make_variables()
+        return super().make_test_function(force)
+
+    def _make_variables(self, optimizer=False):
+        """Makes what a first step would make: TensorFlow traces a step that makes variables twice."""
+        if keras.config.backend() != "tensorflow":
+            return
+        if optimizer and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        for compiled in (self._compile_loss, self._compile_metrics):
+            if compiled is not None and not compiled.built:
+                compiled.build(self.output, self.output)  # targets have the shapes of predictions
+
     def train_step(self, *args):
         """One step of `fit`; with TensorFlow, several replicas do what one device would.
 
@@ -199,7 +271,8 @@ class MultimodalTask(keras_hub.models.Task):
         """Returns the main output for raw examples, model inputs or a dataset.
 
         Args:
-            x: dict of raw values, any subset of the modalities; or model inputs; or a dataset.
+            x: dict of raw values, any subset of the modalities; or model inputs; or a dataset. Each
+                row needs one modality, which is checked except in a dataset.
             batch_size: int, 32 by default. Only with arrays.
             **kwargs: of `keras.Model.predict`.
 
@@ -214,17 +287,21 @@ class MultimodalTask(keras_hub.models.Task):
             x, batch_size = self._raw_dataset(x, batch_size=batch_size), None
         return super().predict(x, batch_size=batch_size, **kwargs)
 
+    def _batch(self, x, y=None, sample_weight=None):
+        data = _arrays(self.preprocess_samples(x, y, sample_weight))
+        data = keras.utils.unpack_x_y_sample_weight(data)
+        self._check_inputs(data[0])
+        return data
+
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """One training step on a batch of raw examples or model inputs."""
-        data = _arrays(self.preprocess_samples(x, y, sample_weight))
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._batch(x, y, sample_weight)
         # KerasHub's own takes the targets for one array.
         return keras.Model.train_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Loss and metrics of a batch of raw examples or model inputs."""
-        data = _arrays(self.preprocess_samples(x, y, sample_weight))
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._batch(x, y, sample_weight)
         return keras.Model.test_on_batch(self, x, y, sample_weight=sample_weight, **kwargs)
 
     def explain(self, x):
@@ -236,12 +313,17 @@ class MultimodalTask(keras_hub.models.Task):
         Returns:
             A dict of numpy arrays: all named outputs, and what the fusion has of
             `modality_weights (batch_size, num_modalities)` and `attention_scores`
-            `{direction: (batch_size, num_layers, num_heads, query_length, key_length)}`.
+            `{direction: (batch_size, num_layers, num_heads, query_length, key_length)}`; where it
+            combines features and predictions, `fused_share (batch_size,)`, that of the features.
         """
-        (data,) = self._raw_dataset(x, batch_size=len(next(iter(x.values())))).take(1)
-        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(_arrays(self.preprocess_samples(data)))
-        outputs = self.explain_inputs(inputs)
+        outputs = self.explain_inputs(self.read_inputs(x))
         return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+    def read_inputs(self, x):
+        """Turns one batch of raw values, or of model inputs, into a dict of arrays of model inputs."""
+        (data,) = self._raw_dataset(x, batch_size=num_rows(next(iter(x.values())))).take(1)
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(_arrays(self.preprocess_samples(data)))
+        return inputs
 
     def explain_inputs(self, inputs):
         """Like `explain`, on a dict of tensors of model inputs; also runs in a graph."""
@@ -263,6 +345,49 @@ class MultimodalTask(keras_hub.models.Task):
         copy = type(self)(**config)
         copy.set_weights(self.get_weights())
         return copy
+
+    def with_modality(self, modality, encoder, converter=None):
+        """Returns a copy that takes one more modality, and predicts as this task until it is trained.
+
+        What this task has keeps its weights. The new modality gets a projection, a missing token, a
+        head and a gate in the fusion that is shut at first (see `ExtendedFusion`): whatever is given
+        for it, the main output is exactly the old one, and so are those of single modalities. Only
+        `consistency` compares the new head, too; and one modality has no outputs of its own before
+        there is another.
+
+        `set_trainable([modality])` trains what is new alone, the old modality's own head included where
+        there was one modality. A new head knows nothing at first:
+        train it with its encoder before the fusion, as phases do.
+
+        Args:
+            modality: str. One that this task does not have.
+            encoder: an encoder (see `mmlearn.encoders.encoder`), with a name of its own. It becomes
+                part of the copy.
+            converter: the converter of its raw values; without one the copy has no preprocessor, and
+                takes model inputs only.
+
+        Returns:
+            A task of the same class, compiled anew.
+
+        Raises:
+            ValueError: when the task has the modality, or an encoder of that name.
+
+        Example:
+
+        >>> from mmlearn import MultimodalBackbone, MultimodalClassifier, encoders, fusions
+        >>> backbone = MultimodalBackbone(
+        ...     {"text": encoders.Features(length=4, dim=8, name="text_encoder")},
+        ...     fusions.get("concat"),
+        ...     hidden_dim=16,
+        ... )
+        >>> task = MultimodalClassifier(backbone, num_classes=2)
+        >>> encoder = encoders.Features(length=3, dim=5, name="series_encoder")
+        >>> extended = task.with_modality("series", encoder)
+        >>> extended.backbone.modalities, sorted(extended.output)
+        (('series', 'text'), ['classes', 'consistency', 'series_classes', 'text_classes'])
+        >>> extended.set_trainable(["series"])
+        """
+        return with_modality(self, modality, encoder, converter)
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -348,7 +473,7 @@ def _without_end(dataset):
 
 
 def _split(x, y, sample_weight, fraction):
-    count = len(next(iter(x.values())))
+    count = num_rows(next(iter(x.values())))
     cut = int(count * (1 - fraction))
     if not 0 < cut < count:
         raise ValueError(
@@ -358,8 +483,10 @@ def _split(x, y, sample_weight, fraction):
 
     def part(start, end):
         def take(values):
+            if isinstance(values, dict):
+                return {name: take(column) for name, column in values.items()}
             return None if values is None else values[start:end]
 
-        return {k: take(v) for k, v in x.items()}, take(y), take(sample_weight)
+        return take(x), take(y), take(sample_weight)
 
     return part(0, cut), part(cut, count)

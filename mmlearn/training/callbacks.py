@@ -8,6 +8,8 @@ from rich import progress
 
 from mmlearn.training.optimizers import unwrap
 
+LOWER_IS_BETTER = ("loss", "mae", "rmse")  # endings of what an epoch is judged by
+
 
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training with an error at the first loss that is no number.
@@ -88,7 +90,7 @@ class BestEpoch(keras.callbacks.Callback):
                 f"Known: {', '.join(sorted(logs))}."
             )
         value = float(logs[name])
-        sign = 1 if name.endswith("loss") else -1
+        sign = 1 if name.endswith(LOWER_IS_BETTER) else -1
         if self.value is None or math.isnan(self.value) or sign * value < sign * self.value:
             self.epoch, self.value = epoch, value
             if self.phase.restore_best:
@@ -189,17 +191,38 @@ class RichProgress(keras.callbacks.Callback):
         self.bar.advance(self.task)
 
     def on_epoch_end(self, epoch, logs=None):
-        # "val_images_classes_map" reads "images 0.931"; the main output's name is left out.
-        scores = [
-            f"{name.removeprefix('val_').removesuffix('map').replace('classes', '').strip('_')} "
-            f"{value:.3f}".strip()
-            for name, value in logs.items()
-            if name.startswith("val_") and name.endswith("map")
-        ]
-        status = f"{self.epoch}  val mAP {', '.join(scores)}" if scores else self.epoch
-        if not scores and "val_loss" in logs:  # an objective without labels
-            status = f"{self.epoch}  val loss {logs['val_loss']:.3f}"
+        scores = read_scores(logs, self.model.main_output)
+        status = f"{self.epoch}  {scores}" if scores else self.epoch
         self.bar.update(self.task, status=status)
         console = self.bar.console
         if not (console.is_terminal or console.is_jupyter):  # a log file gets a line per epoch
             console.print(f"{self.phase.name}: {status}", highlight=False)
+
+
+def read_scores(logs, main_output):
+    """What of the metrics of an epoch is shown in one line.
+
+    Args:
+        logs: dict of the name of a metric, as Keras makes it, to float.
+        main_output: str. The output whose name is left out.
+
+    Returns:
+        str, empty where nothing was validated.
+
+    Example:
+
+    >>> read_scores({"val_classes_map": 0.9812, "val_images_classes_map": 0.9237}, "classes")
+    'val mAP 0.981, images 0.924'
+    """
+    shown = []
+    for ending, metric in (("map", "mAP"), ("r2", "R²")):
+        scores = []
+        for name, value in logs.items():
+            if name.startswith("val_") and name.endswith(ending):
+                of = name.removeprefix("val_").removesuffix(ending).replace(main_output, "")
+                scores.append(f"{of.strip('_')} {value:.3f}".strip())
+        if scores:
+            shown.append(f"val {metric} {', '.join(scores)}")
+    if not shown and "val_loss" in logs:  # an objective without labels
+        return f"val loss {logs['val_loss']:.3f}"
+    return "  ".join(shown)

@@ -28,15 +28,23 @@ class ContinualLearner(MultimodalClassifier):
 
         Args:
             optimizer: as there.
-            loss: as there, but no dict.
+            loss: as there, but a dict only of `losses_named`.
             **kwargs: as there.
         """
-        if loss == "auto":
-            loss = classification.get("cross_entropy", self.activation)
+        if isinstance(loss, keras.losses.Loss):
+            loss = self._going_on(loss)
+        super().compile(optimizer, loss, **kwargs)
+
+    def losses_named(self, name="auto", label_smoothing=0.0):
+        """Makes the loss of each output, as above."""
+        losses = super().losses_named(name, label_smoothing)
+        return {n: x if self.head_of(n) is None else self._going_on(x) for n, x in losses.items()}
+
+    def _going_on(self, loss):
         loss = classification.known_only(loss, self.activation)
         if self._teach is not None:
             loss = DistillationLoss(loss, self.num_classes, self.activation, self._distillation)
-        super().compile(optimizer, loss, **kwargs)
+        return loss
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total loss of a batch, as Keras has it, with what the teacher predicts."""
@@ -44,7 +52,7 @@ class ContinualLearner(MultimodalClassifier):
             taught = self._teach(x)
             y = {
                 name: labels
-                if name == "consistency"
+                if self.head_of(name) is None
                 else ops.concatenate([ops.cast(labels, "float32"), taught[name]], axis=1)
                 for name, labels in y.items()
             }
@@ -110,7 +118,8 @@ def _check_teacher(task, teacher):
     if set(teacher.input) - set(task.input) or set(teacher.output) != set(task.output):
         raise ValueError(
             "The task must have the inputs and outputs of its teacher. Received: "
-            f"{sorted(task.input)} and {sorted(teacher.input)}."
+            f"{sorted(task.input)} and {sorted(teacher.input)}, {sorted(task.output)} and "
+            f"{sorted(teacher.output)}."
         )
 
 
@@ -124,8 +133,8 @@ def with_classes(task, label_names, dtype=None):
 
     Returns:
         A `MultimodalClassifier` with weights of its own. As long as it is not trained, sigmoids of
-        old classes are what they were but for rounding; a softmax shares its probability with the
-        new ones.
+        old classes are what they were but for rounding, and for temperatures, which are left out; a
+        softmax shares its probability with the new ones.
 
     Raises:
         ValueError: when the first names are not those of the task.
@@ -156,6 +165,9 @@ def with_classes(task, label_names, dtype=None):
             "preprocessor": task.preprocessor,
             "num_classes": len(label_names),
             "label_names": list(label_names),
+            # Of the classes and weights of before.
+            "temperatures": None,
+            "thresholds": None,
         }
     )
     backbone.set_weights(task.backbone.get_weights())

@@ -22,7 +22,8 @@ class ContributionMonitor(keras.callbacks.Callback):
 
     For each modality: the mean over the examples of the loss when it is declared absent, so that
     its learned missing token stands in, minus the loss with it. The loss is the cross-entropy of
-    the main output, whatever the phase trains with, over the classes whose labels are known.
+    the main output, whatever the phase trains with, over the classes whose labels are known; of
+    numbers, the mean squared error in standard deviations.
     Examples that lack the modality, or have no other, do not count. Added to the logs of the epoch,
     and so to the history and every logger: `contribution_{modality}`, `contribution_{modality}_low`
     (the lower end of its 95 % interval) and `contribution_{modality}_share` (of the loss without it).
@@ -36,7 +37,7 @@ class ContributionMonitor(keras.callbacks.Callback):
         validation_dataset: batches of `(x, y)` or `(x, y, sample_weight)`; the weights are not
             used. A few hundred examples are enough. They stay in memory, and each is encoded once an
             epoch.
-        task: `MultimodalClassifier`.
+        task: `MultimodalClassifier`, or another `PredictionTask`.
         tell: function that takes a line of text; by default `warnings.warn`.
 
     Attributes:
@@ -54,8 +55,8 @@ class ContributionMonitor(keras.callbacks.Callback):
         self.tell = tell
         self.seconds = 0.0
         self._batches = None
-        loss = classification.get("cross_entropy", task.activation)
-        self._loss = classification.known_only(loss, task.activation)
+        head = task.described[task.main_output]
+        self._loss = classification.known_only(head.loss(), head.activation)
         self.for_phase(None)
 
     def for_phase(self, phase):
@@ -70,8 +71,12 @@ class ContributionMonitor(keras.callbacks.Callback):
         return self
 
     def on_train_begin(self, logs=None):
-        trains_fusion = any(layer.trainable_variables for layer in self.task.parts["fusion"])
-        self._is_active = trains_fusion and len(self.task.backbone.modalities) > 1
+        fusions = [layers for name, layers in self.task.parts.items() if name.endswith("fusion")]
+        trains_fusion = any(layer.trainable_variables for layers in fusions for layer in layers)
+        losses = self.task.loss  # none of the fused prediction: its attention alone may learn
+        is_learned = not isinstance(losses, dict) or self.task.main_output in losses
+        several = len(self.task.backbone.modalities) > 1
+        self._is_active = trains_fusion and is_learned and several
         self._last_epoch = (self.phase.epochs if self.phase else self.params["epochs"]) - 1
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -129,11 +134,12 @@ class ContributionMonitor(keras.callbacks.Callback):
         """Losses with all `(rows,)`, without each modality `(modalities, rows)`, and what counts."""
         task, backbone = self.task, self.task.backbone
         features, masks = backbone.encode(x, training=False)
+        alone = task.predict_alone(features, masks, training=False)
         presence = {m: x[f"{m}_present"] for m in backbone.modalities}
 
         def loss(presence):
-            fused = backbone.fuse(features, masks, presence, training=False)["fused_features"]
-            return self._loss.call(y, task.classify(fused, training=False))
+            fused = backbone.fuse(features, masks, presence, training=False)
+            return self._loss.call(y, task.predict_fused(fused, alone, training=False))
 
         without = [loss({**presence, m: ops.zeros_like(presence[m])}) for m in presence]
         there = ops.cast(ops.stack(list(presence.values())), "bool")

@@ -62,7 +62,7 @@ class SourceData(TrainingData):
         **options: of `data_prep.pipeline.build_dataset`, for training.
     """
 
-    unread = ()  # modalities that the preprocessor does not need
+    unread = ()  # modalities whose files nobody needs
     with_seeds = False
 
     def __init__(
@@ -89,6 +89,9 @@ class SourceData(TrainingData):
         }
         self.host = host
         self.options = options
+        unused = {"images", "audio"} & set(source.examples("train").modalities)
+        unused -= {*preprocessor.converters, *augment.touched_modalities(self.augmentations)}
+        self.unread = tuple(sorted(unused))
         self.build()  # where the batch size or an augmentation is wrong, it is said before training
         num_examples = count_examples(source, "train", options.get("oversample"))
         self.steps_per_epoch = num_examples // batch_size
@@ -202,6 +205,7 @@ class SourceData(TrainingData):
             yield from dataset.prefetch(1).as_numpy_iterator()
             return
         rows = {name.encode(): row for row, name in enumerate(index.ids)}
+        others = {"images", "audio"} & set(index.modalities) - {modality}
         dataset = build_dataset(
             self.source,
             split,
@@ -210,6 +214,7 @@ class SourceData(TrainingData):
             with_ids=True,
             start=(0, first_batch),
             cache=self.files[split],
+            places=tuple(sorted(others)),  # their files stay closed
         )
         for ids, (x, _, _) in dataset.as_numpy_iterator():
             yield np.array([rows[name] for name in ids], np.int64), x

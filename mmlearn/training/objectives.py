@@ -64,7 +64,7 @@ class MaskedLanguageInputs(ObjectiveInputs):
 
     def convert_example(self, example):
         """Adds the draws."""
-        length = self.converters["text"].sequence_length
+        length = self.converters["text"].length
         seed = tf.random.fold_in(example["seed"], 1)
         draws = tf.random.stateless_uniform((length, 3), seed)
         return {**super().convert_example(example), "text_draws": draws}
@@ -208,6 +208,11 @@ def _check(what, objective, phase, task, data):
             raise ValueError(
                 f"{what} needs an encoder that reads token ids. Received: one of "
                 f"{', '.join(sorted(names))}. Fix: an encoder of tokens, such as bert_tiny."
+            )
+        if task.backbone.output["features"]["text"].shape[1] != names["token_ids"].shape[1]:
+            raise ValueError(
+                f"{what} needs a feature per token. Received: an encoder that pools each chunk. Fix: "
+                "--model.text.options chunk_pooling=none."
             )
 
 

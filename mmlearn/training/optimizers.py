@@ -169,7 +169,8 @@ def rate_factors(task, part_rates, layer_decay):
 
     Args:
         task: a task.
-        part_rates: dict of part name to factor; other parts have 1.
+        part_rates: dict of name (see `part_groups` of the task) to factor; other parts have 1, and a
+            part's own name counts before that of a group.
         layer_decay: float in (0, 1]. Each block of an encoder learns that much slower than the one
             above it.
 
@@ -180,14 +181,14 @@ def rate_factors(task, part_rates, layer_decay):
         Howard and Ruder 2018, "Universal language model fine-tuning", section 3.2 (discriminative
         fine-tuning), with one factor per block.
     """
-    parts = task.parts
-    factors = {}
-    for name in part_rates:
-        find(name, parts, "part with a rate")
-    for name, layers in parts.items():
+    groups, rates, factors = task.part_groups, {}, {}
+    for name in sorted(part_rates, key=lambda name: groups.get(name) == [name]):
+        for part in find(name, groups, "part with a rate"):
+            rates[part] = part_rates[name]
+    for name, layers in task.parts.items():
         for layer in layers:
             for variable in layer.trainable_variables:
-                factors[id(variable)] = part_rates.get(name, 1.0)
+                factors[id(variable)] = rates.get(name, 1.0)
     if layer_decay != 1.0:
         for encoder in task.backbone.encoders.values():
             for depth, block in enumerate(reversed(getattr(encoder, "blocks", []))):

@@ -27,7 +27,8 @@ class TrainingPhase:
     epochs: int
     """Passes over the training split."""
     trainable: tuple[str, ...] = ("all",)
-    """Parts that learn: `{modality}_encoder`, `encoders`, `fusion`, `head`, `auxiliary_heads`, `all`."""
+    """Parts that learn: `{modality}_encoder`, `encoders`, `fusion`, `head`, `auxiliary_heads`, `all`; or a
+    modality that was added to a trained model, for all that is its own."""
     trainable_blocks: int = 0
     """Top blocks of the other encoders that learn as well."""
     lora_rank: int | None = None
@@ -41,7 +42,7 @@ class TrainingPhase:
     learning_rate: float = 1e-4
     """Peak of the cosine schedule."""
     part_rates: dict[str, float] = field(default_factory=dict)
-    """Rates of single parts relative to `learning_rate`, such as `images_encoder 0.1`."""
+    """Rates of parts relative to `learning_rate`, such as `images_encoder 0.1` or `encoders 0.1`."""
     layer_decay: float = 1.0
     """How much slower each block of an encoder learns than the one above it."""
     warmup_fraction: float = 0.1
@@ -50,14 +51,23 @@ class TrainingPhase:
     """Decoupled, as in AdamW; biases and norms do not decay."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; larger ones are scaled down."""
-    loss: str = "cross_entropy"
-    """Of the classes: `python -m mmlearn list losses`."""
+    loss: str = "auto"
+    """`python -m mmlearn list losses`; `auto` is cross-entropy of classes, the mean squared error of numbers."""
     label_smoothing: float = 0.0
     """How far targets are moved from 0 and 1 towards the middle."""
     loss_weights: dict[str, float] = field(
-        default_factory=lambda: {"classes": 1.0, "auxiliary": 0.5, "consistency": 0.1}
+        default_factory=lambda: {
+            "main": 1.0,
+            "auxiliary": 0.5,
+            "consistency": 0.1,
+            "grounding": 3.0,
+        }
     )
-    """Weight of each output's loss; `auxiliary` stands for the heads of all modalities."""
+    """Weight of each output's loss; `main` stands for the predictions from fused features, `auxiliary` for
+    the heads of all modalities, `grounding` for the words' attention where the fusion trains it."""
+    learn_loss_weights: bool = False
+    """Whether each prediction's loss is also weighted by its own learned uncertainty; `part_rates
+    loss_weights 100` lets these learn faster."""
     micro_batches: int = 1
     """Parts into which a batch is divided to save memory; their mean gradient makes one update."""
     ema_momentum: float | None = None
@@ -67,7 +77,7 @@ class TrainingPhase:
     patience: int | None = None
     """Epochs without a better one after which the phase ends."""
     monitor: str = "val_loss"
-    """What the best epoch is judged by; larger is better unless it ends in `loss`."""
+    """What the best epoch is judged by; larger is better unless it ends in `loss`, `mae` or `rmse`."""
     objective: str = "labels"
     """`python -m mmlearn list objectives`. All but `labels` train encoders alone, without labels; `loss`,
     `label_smoothing` and `loss_weights` are of the labels."""

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from mmlearn.losses import classification
+from data_prep.features import MODALITIES
 from mmlearn.models.steps import check_micro_batches
 from mmlearn.training import objectives
 from mmlearn.training.callbacks import AverageWeights, BestEpoch, EpochLog, StopOnNaN
@@ -65,6 +65,8 @@ def run_phases(
     phases = [phase for phase in phases if phase.epochs > 0]
     check_phases(phases)
     objectives.check(phases, task, data, unlabeled)
+    if any(phase.learn_loss_weights for phase in phases):
+        task.learn_loss_weights(True)  # now: they are among the variables of every checkpoint
     checkpoints = share_checkpoints(task, checkpoints)
     checkpoint = checkpoints.latest() if checkpoints else None
     records = checkpoint.state["records"] if checkpoint else []
@@ -125,7 +127,8 @@ def check_phases(phases):
     for phase in phases:
         check_micro_batches(phase.micro_batches)
         trains_encoder = any(
-            name in ("all", "encoders") or name.endswith("_encoder") for name in phase.trainable
+            name in ("all", "encoders", *MODALITIES) or name.endswith("_encoder")
+            for name in phase.trainable
         )
         if phase.lora_rank is not None and (phase.trainable_blocks or not trains_encoder):
             raise ValueError(
@@ -138,6 +141,7 @@ def check_phases(phases):
 def _prepare(task, phase, data, feature_cache, only):
     """Returns what is to be fitted, compiled, and its data: the task, or one on stored features."""
     task.set_trainable(phase.trainable, phase.trainable_blocks)
+    task.learn_loss_weights(phase.learn_loss_weights)
     if phase.lora_rank is not None:
         _add_updates(task, phase)
     data = data.for_phase(phase)
@@ -149,8 +153,9 @@ def _prepare(task, phase, data, feature_cache, only):
     for learner in learners:  # the task as well, so that it can be evaluated afterwards
         learner.compile(
             optimizer=build_optimizer(learner, phase, data.steps_per_epoch),
-            loss=classification.get(phase.loss, task.activation, phase.label_smoothing),
+            loss=learner.losses_named(phase.loss, phase.label_smoothing),
             loss_weights=phase.loss_weights,
+            learn_loss_weights=phase.learn_loss_weights,
             micro_batches=phase.micro_batches,
         )
     learner.optimizer.build(learner.trainable_variables)

@@ -1,7 +1,8 @@
 import cv2
 import pytest
 
-from mmlearn.analysis.curves import plot_curves, remarks
+from data_prep.features import MODALITIES
+from mmlearn.analysis.curves import COLORS, plot_curves, remarks
 
 
 def test_curves_of_all_phases_are_drawn(tmp_path):
@@ -125,3 +126,12 @@ def test_remarks_count_epochs_over_all_phases():
     first, second = remarks(records)
     assert first == "encoders: too few epochs (1) to tell a trend."
     assert "rose from 0.8 in epoch 3 to 2.5" in second
+
+
+def test_the_heads_of_all_modalities_are_drawn(tmp_path):
+    assert set(COLORS) == {"fused", *MODALITIES}
+    history = {"loss": [1.0, 0.9], "series_classes_map": [0.2, 0.6]}
+    plot_curves([{"name": "encoders", "history": history}], tmp_path / "series.png")
+    purple = (148, 103, 189)  # tab:purple
+    picture = cv2.imread(str(tmp_path / "series.png")).astype(int)
+    assert (abs(picture[..., ::-1] - purple).max(axis=-1) < 10).sum() > 20

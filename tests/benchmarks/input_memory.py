@@ -38,7 +38,7 @@ def read(folder, num_train, num_batches):
     from mmlearn import MultimodalPreprocessor, encoders
 
     source = ShapesSource(folder, num_train=num_train, num_val=1)
-    tokenizer = encoders.text.train_tokenizer(["a red ring", "a blue star"])
+    tokenizer = encoders.text_tokenizers.train_tokenizer(["a red ring", "a blue star"])
     preprocessor = MultimodalPreprocessor(
         {
             "images": encoders.ImageConverter(96),

@@ -191,7 +191,7 @@ def main():
     """Prints a table per kind of photo and writes `throughput.json` into the work folder."""
     options = tyro.cli(Options)
     console = Console(width=100)
-    tokenizer = encoders.text.read_vocabulary(options.vocabulary)
+    tokenizer = encoders.text_tokenizers.read_vocabulary(options.vocabulary)
     preprocessor = MultimodalPreprocessor(
         {
             "images": encoders.ImageConverter(IMAGE_SIZE),

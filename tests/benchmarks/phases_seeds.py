@@ -3,8 +3,8 @@
     python -m tests.benchmarks.phases_seeds --output /path/for/the/runs
 
 The last phase alone gets as many epochs as the three together, and the rate of the first: its own is
-meant for weights that need little. Differences are paired by seed; the
-interval is Student's, 95 %, over seeds. Runs that are there already are not repeated.
+meant for weights that need little. Regions are not `local`, and no heads are grounded. Differences are
+paired by seed; the interval is Student's, 95 %, over seeds. Runs that are there already are not repeated.
 """
 
 import os
@@ -17,7 +17,7 @@ from rich.table import Table
 from scipy import stats
 
 from mmlearn.experiments.shapes import SHAPES
-from tests.benchmarks.shapes_seeds import train
+from tests.benchmarks.shapes_seeds import PLAIN, train
 
 PHASES = SHAPES.training.phases
 ALONE = [
@@ -55,7 +55,7 @@ def main():
     for seed in options.seeds:
         for arm, flags in ARMS.items():
             name = f"{arm.replace(' ', '_')}-{seed}"
-            flags = [*flags, *data, "--training.seed", str(seed)]
+            flags = [*PLAIN, *flags, *data, "--training.seed", str(seed)]
             record, _ = train(os.path.join(options.output, name), flags)
             scores[arm].append(record["metrics"]["fused"]["mAP"])
     table = Table("arm", *(f"seed {seed}" for seed in options.seeds), "three phases minus this")

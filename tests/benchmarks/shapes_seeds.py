@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.shapes_seeds --output /path/for/the/runs
 
-The models of one modality get the same phases, steps and rates. Differences are paired over the
-validation examples (bootstrap, 95 %). Runs that are there already are not repeated.
+The models of one modality get the same phases, steps and rates; no regions are `local`, and no heads are
+grounded. Differences are paired over the validation examples (bootstrap, 95 %). Runs that are there
+already are not repeated.
 """
 
 import json
@@ -17,9 +18,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mmlearn.evaluation.bootstrap import paired_map_interval
+from mmlearn.evaluation.paired import paired_bootstrap
 
 MODELS = {"fused": ("images", "text"), "images": ("images",), "text": ("text",)}
+PLAIN = (
+    *("--model.images.options", "local=false"),
+    *("--model.fusion.options", "num_heads=4", "grounded_heads=0"),
+)
 ORACLES = {"fused": "oracle_union", "images": "oracle_images", "text": "oracle_text"}
 
 
@@ -56,7 +61,7 @@ def main():
         runs = {
             name: train(
                 os.path.join(options.output, f"{name}-{seed}"),
-                ["--training.seed", str(seed), "--model.modalities", *modalities],
+                ["--training.seed", str(seed), *PLAIN, "--model.modalities", *modalities],
             )
             for name, modalities in MODELS.items()
         }
@@ -66,7 +71,9 @@ def main():
             oracle = record["metrics"][ORACLES[name]]["mAP"]
             interval = ""
             if name != "fused":
-                found = paired_map_interval(fused["labels"], fused["fused"], predictions["fused"])
+                found = paired_bootstrap(
+                    "multi_label", fused["labels"], fused["fused"], predictions["fused"]
+                )
                 interval = "{difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(**found)
             seconds = f"{record['seconds']['train']:.0f}"
             row = (str(seed), name, f"{score:.4f}", f"{oracle:.4f}", f"{score / oracle:.3f}")

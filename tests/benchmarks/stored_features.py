@@ -26,7 +26,7 @@ import tyro
 from data_prep.fingerprint import fingerprint
 from data_prep.sources.coco import CocoSource
 from mmlearn import experiments
-from mmlearn.experiments.build import build_classifier, build_data
+from mmlearn.experiments.build import build_data, build_task
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.optimizers import build_optimizer
 from mmlearn.training.phases import run_phases
@@ -82,7 +82,7 @@ def build(options, precision):
     source = ExamplesSource(indexes, photos.label_names)
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
-    task = build_classifier(model, source, dtype=precision)
+    task = build_task(model, source, dtype=precision)
     phase = dataclasses.replace(experiment.training.phases[1], epochs=options.epochs)
     data = build_data(dataclasses.replace(experiment, model=model), source, task.preprocessor)
     return task, data.for_phase(phase), phase, fingerprint(source)

@@ -31,8 +31,8 @@ from rich.table import Table
 
 from data_prep.sources.table import TableSource
 from mmlearn import experiments
-from mmlearn.encoders.text import SPECIAL_TOKENS
-from mmlearn.experiments.build import build_classifier
+from mmlearn.encoders.text_tokenizers import SPECIAL_TOKENS
+from mmlearn.experiments.build import build_task
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.optimizers import build_optimizer
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
@@ -76,8 +76,8 @@ class OurSide:
         self.strategy = make_strategy(config.training.strategy)
         phase = config.training.phases[-1]
         with self.strategy.scope():
-            self.task = build_classifier(
-                _without_weights(config.model), _source(), dtype=self.precision
+            self.task = build_task(
+                without_weights(config.model), table_of_labels(), dtype=self.precision
             )
             self.task.set_trainable(phase.trainable)
             optimizer = build_optimizer(self.task, phase, steps_per_epoch=1000)
@@ -98,7 +98,8 @@ class OurSide:
         return {"seconds": seconds, "peak_mb": peak, "loss": loss}
 
 
-def _source():
+def table_of_labels():
+    """A source of two examples with the labels of COCO's number."""
     names = [str(number) for number in range(NUM_CLASSES)]
     rows = {"photo": ["a.jpg"] * 2, "title": ["a", "b"], "kind": [names[:2], names]}
     frame = pandas.DataFrame({**rows, "part": ["train", "val"]})
@@ -106,7 +107,7 @@ def _source():
     return TableSource(frame, **columns, label_names=names)
 
 
-def _without_weights(model):
+def without_weights(model):
     """The same sizes with random weights and a made-up vocabulary of BERT's size."""
     words = [*SPECIAL_TOKENS, *(f"word{n}" for n in range(VOCABULARY_SIZE - len(SPECIAL_TOKENS)))]
     path = os.path.join(tempfile.mkdtemp(), "vocabulary.txt")

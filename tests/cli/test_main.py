@@ -46,6 +46,7 @@ def test_help_names_every_verb(capfd):
         (["predict", "/nowhere", "--text", "a dog"], "holds no saved model. Fix:"),
         (["predict", "/nowhere"], "Fix: pass --image FILE or --text TEXT"),
         (["predict", "/nowhere", "--text", " "], "--text is empty"),
+        (["predict", "/nowhere", "--series", ""], "--series is empty"),
         (["adapt", "/nowhere", "--data.source", "shapes"], "holds no saved model. Fix:"),
         (["adapt", "/nowhere", "--data.source", "shapes", "--shots", "0"], "`shots` must be at"),
         (["export", "/nowhere"], "holds no saved model. Fix:"),
@@ -107,7 +108,7 @@ def test_list_prints_names(kind, capfd):
     names = capfd.readouterr().out
     expected = {
         "augmentations": "flip",
-        "encoders": "bert_base_en_uncased",
+        "encoders": "efficientnet_b4",
         "experiments": "coco",
         "fusions": "cross_attention",
         "loggers": "tensorboard",
@@ -115,6 +116,7 @@ def test_list_prints_names(kind, capfd):
         "sources": "shapes",
     }
     assert expected[kind] in names
+    assert ("resnet_50_imagenet" in names) == (kind == "encoders")
 
 
 def test_internal_errors_exit_with_1_and_one_line(monkeypatch, capfd):

@@ -147,3 +147,14 @@ def test_a_rate_that_is_not_positive_is_an_error(rates):
     dataset = tf.data.Dataset.from_tensors(rates)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be positive"):
         list(dataset.map(lambda a, b: audio.resample(tf.zeros([4]), a, b)))
+
+
+def test_a_bad_file_of_a_batch_fails_alone():
+    good = wav([0, 16384, -32768])
+    data = tf.constant([good, b"", b"garbage", good[:40], wav([8192] * 9)])
+    half, none = [0.25] * 4, [np.nan] * 4
+    expected = [[0, 0.5, -1, np.nan], none, none, none, half]
+    np.testing.assert_array_equal(audio.decode_batch(data, 4), expected)
+    (mapped,) = tf.data.Dataset.from_tensors(data).map(lambda x: audio.decode_batch(x, 4))
+    np.testing.assert_array_equal(mapped, expected)
+    assert audio.decode_batch(tf.constant([b"", b"x"]), 4).shape == (2, 4)

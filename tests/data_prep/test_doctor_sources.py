@@ -1,5 +1,6 @@
 """The doctor on sources that lack images, captions or labels, or hold them in another way."""
 
+import dataclasses
 import io
 import os
 
@@ -15,6 +16,7 @@ from data_prep.doctor import examine, print_diagnosis, save
 from data_prep.errors import DataError
 from data_prep.records import Records
 from data_prep.sources.source import Examples, Source
+from tests import toys
 
 
 def png(seed=1):
@@ -59,7 +61,11 @@ def test_text_without_images_or_labels(tmp_path):
     assert (split["images"], split["labels"]) == (None, None)
     assert (split["captions"]["count"], split["captions"]["empty"]) == (3, 2)
     assert [e["id"] for e in diagnosis.findings[0]["examples"]] == ["e/1", "e/2"]
-    assert diagnosis.exit_code == 0
+    assert diagnosis.losses == [
+        "Examples with nothing to see (all): 2. No image, no text or other modality: training leaves "
+        "them out."
+    ]
+    assert diagnosis.warnings == []
     assert save(diagnosis, str(tmp_path))[1:] == [str(tmp_path / "tokens.png")]
     assert "examples without a caption" in printed(diagnosis)
 
@@ -74,9 +80,11 @@ def test_images_without_captions_and_absent_images(tmp_path):
     assert split["captions"] is None
     assert (split["images"]["files"], split["images"]["absent"]) == (1, 1)
     assert diagnosis.duplicates == []
-    assert diagnosis.warnings == [
-        "Examples without an image (train): 1. The model sees that it is missing."
+    assert diagnosis.losses == [
+        "Examples with nothing to see (train): 1. No image, no text or other modality: training "
+        "leaves them out."
     ]
+    assert diagnosis.warnings == []
     # The same file in another split is a copy.
     diagnosis = examine(MadeSource({"train": index, "val": index}, "abc", "multi_class"))
     assert [group["same_file"] for group in diagnosis.duplicates] == [True]
@@ -85,9 +93,20 @@ def test_images_without_captions_and_absent_images(tmp_path):
     assert names == ["doctor.json", "labels.png", "sizes.png", "duplicates.png"]
 
 
+def test_examples_without_an_image_that_have_a_caption_are_no_loss():
+    index = examples(np.ones((2, 1), np.uint8), images=["", ""], captions=[["a"], ["b"]])
+    diagnosis = examine(MadeSource({"train": index}, ["a"]))
+    assert diagnosis.losses == []
+    assert diagnosis.warnings == [
+        "Examples without an image (train): 2. The model sees that it is missing."
+    ]
+
+
 def test_every_example_of_an_unreadable_image_is_lost(tmp_path):
     index = examples(
-        np.ones((30, 1), np.uint8), images=[*[str(tmp_path / "no.png")] * 2, *[""] * 28]
+        np.ones((30, 1), np.uint8),
+        images=[*[str(tmp_path / "no.png")] * 2, *[""] * 28],
+        captions=[["a"]] * 30,
     )
     diagnosis = examine(MadeSource({"train": index}, ["a"]))
     assert [item["id"] for item in diagnosis.splits["train"]["images"]["unreadable"]] == [
@@ -216,3 +235,18 @@ def test_a_wrong_vocabulary_is_named(tmp_path, content, message):
 def test_a_sequence_has_room_for_a_token():
     with pytest.raises(ValueError, match=r"`sequence_length` must be at least 3.*Received: .*=2"):
         examine(MadeSource({}), sequence_length=2)
+
+
+def test_recordings_that_cannot_be_read_are_a_loss(tmp_path):
+    good, bad = str(tmp_path / "good.wav"), str(tmp_path / "bad.wav")
+    (tmp_path / "good.wav").write_bytes(toys.wav(np.zeros(100)))
+    (tmp_path / "bad.wav").write_bytes(b"garbage")
+    index = examples(np.ones((3, 1), np.uint8), captions=[["a"]] * 3)
+    index = dataclasses.replace(index, audio=[good, bad, ""])
+    diagnosis = examine(MadeSource({"train": index}, "a"))
+    assert diagnosis.losses == [
+        "Recordings that cannot be read (train): 1. Training leaves their examples out, up to the share "
+        "that is allowed."
+    ]
+    (shown,) = diagnosis.findings[0]["examples"]
+    assert (shown["id"], shown["note"]) == (index.ids[1], "bad.wav is no whole 16-bit WAV file")

@@ -181,6 +181,7 @@ print(json.dumps({"refused": refused, "status": status.numpy().tolist(), "grown_
 """
 
 
+@pytest.mark.large
 def test_400_million_pixels_are_refused_before_they_need_memory(tmp_path):
     picture = smooth_picture()
     contents = {

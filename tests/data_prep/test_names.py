@@ -58,3 +58,19 @@ def test_call_lets_errors_of_the_function_through():
 
     with pytest.raises(KeyError, match="inside"):
         names.call(fail, {}, "thing")
+
+
+def test_parameters_of_a_class_are_those_of_its_constructor_inherited_or_not():
+    class Base:
+        def __new__(cls, *args, **kwargs):
+            return super().__new__(cls)
+
+    class First(Base):
+        def __init__(self, size, depth=1, **kwargs):
+            pass
+
+    class Second(First):
+        pass
+
+    assert list(names.parameters(First)) == list(names.parameters(Second)) == ["size", "depth"]
+    assert names.parameters(Second)["depth"].default == 1

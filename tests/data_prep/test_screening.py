@@ -11,7 +11,7 @@ from data_prep import images
 from data_prep.errors import DataError
 from data_prep.pipeline import build_dataset
 from data_prep.records import Records
-from data_prep.screening import Unreadable, find_unreadable, without_unreadable
+from data_prep.screening import Unreadable, find_unreadable, without_empty, without_unreadable
 from tests import toys
 from tests.examples_source import ExamplesSource, examples
 from tests.pictures import (
@@ -201,7 +201,7 @@ def test_more_than_a_tenth_is_an_error(folder):
     assert len(selection.examples("train")) == 9
     assert [item.row for item in found] == [9]
     message = (
-        r"^2 of 11 images of 'val' cannot be read, more than 10%\. The first: "
+        r"^2 of 11 examples of 'val' cannot be read, more than 10%\. The first: "
         r"'.*/7\.jpg' does not exist\. Fix: restore them .*--data\.max-unreadable\.$"
     )
     eleven = source_of(train=good, val=[*good, *good[:2], *bad])
@@ -211,7 +211,9 @@ def test_more_than_a_tenth_is_an_error(folder):
     assert [(item.split, item.row) for item in found] == [("val", 9), ("val", 10)]
     assert len(selection.examples("train")) == 7
     assert len(selection.examples("val")) == 9
-    with pytest.raises(DataError, match=r"^1 of 10 images of 'train' cannot be read, more than 0%"):
+    with pytest.raises(
+        DataError, match=r"^1 of 10 examples of 'train' cannot be read, more than 0%"
+    ):
         without_unreadable(ten, ("train",), max_share=0.0)
 
 
@@ -239,6 +241,49 @@ def test_examples_without_an_image_are_kept(folder):
 def test_data_without_images_have_nothing_to_screen():
     source = ExamplesSource({"train": examples(range(3), captions=[["a"], ["b"], []])})
     assert without_unreadable(source, ("train",)) == (source, [])
+
+
+def test_examples_with_nothing_are_left_out_and_counted():
+    captions = [["a dog"], [], ["", " "], [], ["a cat"]]
+    index = examples(range(5), images=["", "b.jpg", "", "", "e.jpg"], captions=captions)
+    source = ExamplesSource({"train": index, "val": index.take([0, 1])})
+    left, count = without_empty(source, ("train", "val"), ("images", "text"))
+    assert count == 2
+    assert left.examples("train").ids == ["0", "1", "4"]
+    assert left.examples("val").ids == ["0", "1"]
+    assert left.settings["empty_left_out"] == 2
+    assert without_empty(source, ("val",), ("images", "text")) == (source, 0)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "ids"),
+    [
+        (("images",), ["1"]),
+        (("series",), ["0", "1"]),
+        (("table",), ["0", "2"]),
+        (("audio", "images"), ["1", "3"]),
+        (("audio", "images", "series", "table", "text"), ["0", "1", "2", "3"]),
+    ],
+)
+def test_only_the_modalities_of_the_model_count(modalities, ids):
+    nan = np.float32("nan")
+    index = examples(
+        range(5),
+        images=["", "b.jpg", "", "", ""],
+        audio=["", "", "", "d.wav", ""],
+        series=np.array([[[0.0, nan]], [[nan, 1]], [[nan, nan]], [[nan, nan]], [[nan, nan]]]),
+        table={"size": np.array([1, nan, nan, nan, nan]), "kind": ["", "", "a", "", ""]},
+    )
+    left, _ = without_empty(ExamplesSource({"all": index}), ("all",), modalities)
+    assert left.examples("all").ids == ids
+
+
+def test_a_split_of_nothing_else_is_an_error():
+    source = ExamplesSource({"val": examples(range(2), images=["", ""])})
+    with pytest.raises(
+        DataError, match=r"No example of 'val' .* modalities, text\. Fix: other data"
+    ):
+        without_empty(source, ("val",), ("text",))
 
 
 def test_prepared_shards_are_not_read_again():
@@ -292,3 +337,17 @@ def test_what_passes_can_be_decoded_at_any_size(tmp_path):
 
     for image_size in (None, 20):
         assert {row for row in range(300) if not passes(row, image_size)} == bad
+
+
+def test_recordings_that_cannot_be_read_are_left_out(tmp_path):
+    (tmp_path / "good.wav").write_bytes(toys.wav(np.zeros(100)))
+    (tmp_path / "cut.wav").write_bytes(toys.wav(np.zeros(100))[:60])
+    files = [str(tmp_path / "good.wav"), str(tmp_path / "cut.wav"), "", str(tmp_path / "gone.wav")]
+    source = ExamplesSource({"train": examples(range(4), audio=files, captions=[["a"]] * 4)})
+    found = find_unreadable(source, "train")
+    assert [(item.row, item.path, item.reason) for item in found] == [
+        (1, files[1], "is no whole 16-bit WAV file"),
+        (3, files[3], "does not exist"),
+    ]
+    kept, _ = without_unreadable(source, ("train",), max_share=0.5)
+    assert kept.examples("train").audio == [files[0], ""]

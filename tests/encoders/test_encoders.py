@@ -5,9 +5,11 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.applications import imagenet_utils
 
 from mmlearn import encoders
-from mmlearn.encoders import text as text_encoders
+from mmlearn.encoders import text_tokenizers
+from mmlearn.encoders.text_networks import NETWORKS
 from tests import checks, toys
 
 SMALL = {"vocabulary_size": 40, "weights": "none"}
@@ -155,7 +157,14 @@ def test_caffe_normalisation_is_that_of_the_published_resnet():
 
 
 @pytest.mark.parametrize(
-    ("normalization", "function"), [("symmetric", lambda x: x / 127.5 - 1), ("none", lambda x: x)]
+    ("normalization", "function"),
+    [
+        ("symmetric", lambda x: x / 127.5 - 1),
+        ("unit", lambda x: x / 255),
+        ("none", lambda x: x),
+        ("imagenet", lambda x: imagenet_utils.preprocess_input(x.copy(), mode="torch")),
+        ({"scale": [0.1, 0.2, 0.3], "offset": 4}, lambda x: x * np.array([0.1, 0.2, 0.3]) + 4),
+    ],
 )
 def test_other_normalisations(normalization, function):
     x = random_images(size=4)
@@ -236,7 +245,7 @@ def test_padded_token_ids_change_no_real_token():
 
 def test_weights_of_a_bert_file_and_preset_are_loaded(tmp_path):
     encoder = encoders.get("text", "bert_tiny", sequence_length=8, **SMALL)
-    bert = text_encoders._build_bert("bert_tiny", 40)
+    bert = NETWORKS["bert_tiny"].build("bert", 40)
     bert.save_weights(tmp_path / "bert.weights.h5")
     bert.save_to_preset(tmp_path / "preset")
     wanted = bert(text_inputs())["sequence_output"]
@@ -260,7 +269,7 @@ def test_weights_of_a_bert_file_and_preset_are_loaded(tmp_path):
     ],
 )
 def test_which_weights_come_with_a_tokenizer(name, weights, expected):
-    assert text_encoders.has_tokenizer(name, weights) is expected
+    assert text_tokenizers.has_tokenizer(name, weights) is expected
 
 
 def fail(*args, **kwargs):
@@ -287,7 +296,7 @@ def test_offline_the_text_encoder_and_tokenizer_name_the_fixes(monkeypatch):
     monkeypatch.setattr(keras_hub.models.BertTokenizer, "from_preset", fail)
     for load in (
         lambda: encoders.get("text", "bert_base_en_uncased"),
-        lambda: text_encoders.load_tokenizer("bert_base_en_uncased"),
+        lambda: text_tokenizers.load_tokenizer("bert_base_en_uncased"),
     ):
         with pytest.raises(ValueError, match="Cannot get 'bert_base_en_uncased'") as error:
             load()
@@ -296,18 +305,18 @@ def test_offline_the_text_encoder_and_tokenizer_name_the_fixes(monkeypatch):
 
 def test_a_vocabulary_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"Cannot read the vocabulary '/no/file\.txt'.*Fix:"):
-        text_encoders.read_vocabulary("/no/file.txt")
+        text_tokenizers.read_vocabulary("/no/file.txt")
     path = tmp_path / "vocabulary.txt"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"Cannot read the vocabulary .*Fix: pass a text file"):
-        text_encoders.read_vocabulary(path)
+        text_tokenizers.read_vocabulary(path)
 
 
 def test_a_vocabulary_without_special_tokens_is_refused(tmp_path):
     path = tmp_path / "vocabulary.txt"
     path.write_text("[PAD]\n[UNK]\n[SEP]\n[MASK]\ndog\n")
     with pytest.raises(ValueError, match=r"The vocabulary '.*' lacks \[CLS\]\. Fix:"):
-        text_encoders.read_vocabulary(path)
+        text_tokenizers.read_vocabulary(path)
 
 
 def tokenize(tokenizer, texts):
@@ -318,14 +327,14 @@ def tokenize(tokenizer, texts):
 
 def test_a_vocabulary_file_gives_the_uncased_bert_tokenizer(tmp_path):
     path = tmp_path / "vocabulary.txt"
-    path.write_text("\n".join([*text_encoders.SPECIAL_TOKENS, "cafe", "do", "##g"]) + "\n")
-    tokenizer = text_encoders.read_vocabulary(path)
+    path.write_text("\n".join([*text_tokenizers.SPECIAL_TOKENS, "cafe", "do", "##g"]) + "\n")
+    tokenizer = text_tokenizers.read_vocabulary(path)
     assert tokenize(tokenizer, ["café", "CAFE", "Dog", "zebra"]) == [[5], [5], [6, 7], [1]]
 
 
 def test_a_trained_tokenizer_knows_its_own_words():
     texts = ["a red dog", "Two cafés, left of the zebra!"]
-    tokenizer = text_encoders.train_tokenizer(texts, vocabulary_size=100)
+    tokenizer = text_tokenizers.train_tokenizer(texts, vocabulary_size=100)
     assert tokenizer.vocabulary_size() <= 100
     unknown = tokenizer.token_to_id("[UNK]")
     for row in tokenize(tokenizer, texts):

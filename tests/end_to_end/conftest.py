@@ -1,5 +1,6 @@
 """The small main job that the end-to-end tests share."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -30,14 +31,24 @@ def mmlearn():
 
 @pytest.fixture(scope="session")
 def main_job(tmp_path_factory, mmlearn):
-    """Runs the experiment `shapes` on 64 scenes, one damaged: the output folder, and the JSON line."""
+    """Runs the experiment `shapes` on 64 scenes, one damaged: the output folder, and the JSON line.
+
+    It is run once, by the first of the test processes that needs it, and only read afterwards.
+    """
     from data_prep.sources.shapes import ShapesSource
 
-    folder = tmp_path_factory.mktemp("main_job")
-    source = ShapesSource(folder / "data", num_train=64, num_val=24)
-    os.truncate(source.examples("train").images[2], 500)
-    output = folder / "shapes"
-    result = mmlearn(
-        *("train", "shapes", *SMALL, "--data.root", folder / "data", "--output", output, "--json")
-    )
-    return output, json.loads(result.stdout.strip().splitlines()[-1])
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # what all test processes have in common
+    folder = folder / "main_job"
+    folder.mkdir(exist_ok=True)
+    output, line = folder / "shapes", folder / "line.json"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not line.exists():
+            source = ShapesSource(folder / "data", num_train=64, num_val=24)
+            os.truncate(source.examples("train").images[2], 500)
+            words = ("--data.root", folder / "data", "--output", output, "--json")
+            result = mmlearn("train", "shapes", *SMALL, *words)
+            line.write_text(result.stdout.strip().splitlines()[-1])
+    return output, json.loads(line.read_text())

@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.mark.large
 def test_full_size_model_trains_one_step_and_predicts():
     from mmlearn import experiments
-    from mmlearn.encoders.text import SPECIAL_TOKENS
-    from mmlearn.experiments.build import build_classifier
+    from mmlearn.encoders.text_tokenizers import SPECIAL_TOKENS
+    from mmlearn.experiments.build import build_task
     from mmlearn.experiments.config import ImagesConfig, TextConfig
 
     index = Examples(
@@ -34,7 +34,7 @@ def test_full_size_model_trains_one_step_and_predicts():
         images=ImagesConfig(weights="none"),
         text=TextConfig(weights="none"),
     )
-    task = build_classifier(config, source)
+    task = build_task(config, source)
     vocabulary_size = task.preprocessor.converters["text"].tokenizer.vocabulary_size()
     assert vocabulary_size > len(SPECIAL_TOKENS)
     # With BERT's own vocabulary of 30,522 tokens: 137,030,002.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_train_goes_on_and_measures_what_is_forgotten(main_job, mmlearn, tmp_path):
     model, _ = main_job
     from data_prep.sources.shapes import COLORS

@@ -1,8 +1,12 @@
 """Every Python block of the README files runs, in order, on the small main job."""
 
+import os
 import pathlib
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -37,7 +41,33 @@ def user_folder(main_job, tmp_path, monkeypatch):
     ids=[name for page in PAGES for name in names(page)],
 )
 def test_python_blocks_run(code, user_folder):
-    exec(compile(code, "README.md", "exec"), {})
+    # In a process of its own: what other tests have imported must not help.
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_benchmarks_of_the_readme_exist():
+    pages = ("README.md", "mmlearn/evaluation/README.md")
+    text = "".join((ROOT / page).read_text() for page in pages)
+    for name in re.findall(r"tests\.benchmarks\.(\w+)", text):
+        assert (ROOT / "tests" / "benchmarks" / f"{name}.py").is_file(), name
+
+
+def test_training_commands_of_the_readme_are_understood():
+    from mmlearn.cli.train import parse
+
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^mmlearn train (.*?)(?: +#.*)?$", text, re.M)
+    assert len(commands) > 10
+    for command in commands:
+        if ".json" not in command:  # of a run
+            parse(shlex.split(command))
 
 
 def test_commands_of_the_readme_exist():

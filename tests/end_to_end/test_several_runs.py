@@ -38,6 +38,7 @@ def test_folds_are_runs_that_can_be_repeated_alone(small, mmlearn):
     assert json.loads((again / "run.json").read_text())["history"] == folds[1]["history"]
 
 
+@pytest.mark.full
 def test_best_trial_can_be_trained_and_is_the_same(small, mmlearn):
     pytest.importorskip("optuna", reason="needs the extra `tune`")
     folder, flags = small

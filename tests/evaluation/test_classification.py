@@ -1,9 +1,11 @@
 """Multi-label metrics against scikit-learn and by hand."""
 
+import keras
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from mmlearn.evaluation.calibration import expected_calibration_error
 from mmlearn.evaluation.classification import (
     multilabel_metrics,
     per_class_average_precision,
@@ -17,6 +19,13 @@ def scores(count=200, num_classes=6, seed=0):
     return labels, np.clip(random.random(labels.shape) * 0.7 + labels * 0.25, 0, 1)
 
 
+def keras_accuracy(labels, probabilities):
+    """What Keras prints for `metrics=["accuracy"]`, as the report's notebook has it."""
+    model = keras.Sequential([keras.Input(labels.shape[1:]), keras.layers.Identity()])
+    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
+    return round(model.evaluate(probabilities, labels, verbose=0)[1], 6)  # float32
+
+
 def test_equals_scikit_learn():
     labels, probabilities = scores()
     predicted = probabilities >= 0.5
@@ -26,8 +35,27 @@ def test_equals_scikit_learn():
             "macro_F1": metrics.f1_score(labels, predicted, average="macro"),
             "micro_F1": metrics.f1_score(labels, predicted, average="micro"),
             "AUC": metrics.roc_auc_score(labels, probabilities, average="macro"),
+            "binary_accuracy": metrics.accuracy_score(labels.ravel(), predicted.ravel()),
+            "categorical_accuracy": keras_accuracy(labels, probabilities),
+            "subset_accuracy": metrics.accuracy_score(labels, predicted),
+            "top_1_accuracy": labels[np.arange(200), probabilities.argmax(1)].mean(),
+            # Of six classes: unless the one that is least likely is the only true one.
+            "top_5_accuracy": 1
+            - np.mean(
+                (labels.sum(1) == 0)
+                | ((labels.sum(1) == 1) & (labels.argmax(1) == probabilities.argmin(1)))
+            ),
+            "Jaccard": metrics.jaccard_score(labels, predicted, average="samples", zero_division=1),
+            "macro_precision": metrics.precision_score(labels, predicted, average="macro"),
+            "macro_recall": metrics.recall_score(labels, predicted, average="macro"),
+            "micro_precision": metrics.precision_score(labels, predicted, average="micro"),
+            "micro_recall": metrics.recall_score(labels, predicted, average="micro"),
+            "micro_AP": metrics.average_precision_score(labels, probabilities, average="micro"),
+            "ECE": expected_calibration_error(labels.ravel() > 0, probabilities.ravel()),
+            "Brier": metrics.brier_score_loss(labels.ravel(), probabilities.ravel()),
             "num_examples": 200,
             "num_classes": 6,
+            "num_labels": labels.sum() / 200,
         },
         abs=1e-9,
     )
@@ -39,14 +67,33 @@ def test_equals_values_by_hand():
     # Class 0 finds its positives at ranks 1 and 3, class 1 also: (1/1 + 2/3) / 2.
     # At 0.5, each class has one hit, one false alarm and one miss: F1 = 2 / (2 + 1 + 1).
     # Of the four (positive, negative) pairs of each class, three are in order.
+    # Each class has one hit and one right rejection. The likeliest class is always 0: the first true
+    # one of two examples, and taken for that of the last, which has none.
     assert multilabel_metrics(labels, probabilities) == pytest.approx(
         {
             "mAP": 5 / 6,
             "macro_F1": 0.5,
             "micro_F1": 0.5,
             "AUC": 0.75,
+            "binary_accuracy": 0.5,
+            "categorical_accuracy": 0.75,
+            # The last one is wholly right; of the others each has one error. The first has one label
+            # of two right, the third none of its two; nothing is true or predicted of the last.
+            "subset_accuracy": 0.25,
+            "top_1_accuracy": 0.5,
+            "Jaccard": (1 / 2 + 1 / 2 + 0 + 1) / 4,
+            "macro_precision": 0.5,
+            "macro_recall": 0.5,
+            "micro_precision": 0.5,
+            "micro_recall": 0.5,
+            # All labels in one ranking: positives at ranks 1, 3, 5 and 6.
+            "micro_AP": (1 / 1 + 2 / 3 + 3 / 5 + 4 / 6) / 4,
+            # Each label has a bin of its own, except that 0.1 is there twice.
+            "ECE": (0.1 + 0.6 + 0.8 + 0.3 + 0.7 + 0.8 + 0.1 + 0.1) / 8,
+            "Brier": (0.01 + 0.36 + 0.64 + 0.09 + 0.49 + 0.64 + 0.01 + 0.01) / 8,
             "num_examples": 4,
             "num_classes": 2,
+            "num_labels": 1.0,
         },
         abs=1e-9,
     )
@@ -68,8 +115,21 @@ def test_one_class_is_scored_as_scikit_learn_scores_a_binary_problem():
             "macro_F1": metrics.f1_score(flat, predicted),
             "micro_F1": metrics.f1_score(flat, predicted),
             "AUC": metrics.roc_auc_score(flat, probabilities[:, 0]),
+            "binary_accuracy": metrics.accuracy_score(flat, predicted),
+            "categorical_accuracy": 1.0,  # there is one class
+            "subset_accuracy": metrics.accuracy_score(flat, predicted),
+            "top_1_accuracy": flat.mean(),
+            "Jaccard": np.mean(flat == predicted),
+            "macro_precision": metrics.precision_score(flat, predicted),
+            "macro_recall": metrics.recall_score(flat, predicted),
+            "micro_precision": metrics.precision_score(flat, predicted),
+            "micro_recall": metrics.recall_score(flat, predicted),
+            "micro_AP": metrics.average_precision_score(flat, probabilities[:, 0]),
+            "ECE": expected_calibration_error(flat > 0, probabilities[:, 0]),
+            "Brier": metrics.brier_score_loss(flat, probabilities[:, 0]),
             "num_examples": 200,
             "num_classes": 1,
+            "num_labels": flat.mean(),
         },
         abs=1e-9,
     )
@@ -116,6 +176,34 @@ def test_unknown_labels_do_not_count():
     flat = np.hstack([labels[:, :3], other_labels[:, 3:]]).ravel()
     predicted = np.hstack([probabilities[:, :3], others[:, 3:]]).ravel() >= 0.5
     assert scored["micro_F1"] == pytest.approx(metrics.f1_score(flat, predicted), abs=1e-9)
+
+
+def test_each_class_may_have_a_threshold_of_its_own():
+    labels, probabilities = scores()
+    thresholds = np.array([0.2, 0.5, 0.7, 0.4, 0.6, 0.3])
+    found = multilabel_metrics(labels, probabilities, thresholds)
+    predicted = probabilities >= thresholds
+    for name, average in (("macro_F1", "macro"), ("micro_F1", "micro")):
+        expected = metrics.f1_score(labels, predicted, average=average)
+        assert found[name] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_most_frequent_class_is_a_baseline_where_one_is_true():
+    baselines = trivial_baselines(2, [0.2, 0.5, 0.3], "multi_class")
+    assert baselines["most_frequent"].tolist() == [[0, 1, 0]] * 2
+    assert list(baselines) == ["most_frequent", "prior"]
+    assert trivial_baselines(1, [4.5], "regression")["mean"].tolist() == [[4.5]]
+
+
+def test_predicting_nothing_is_accurate():
+    labels = np.zeros((100, 80), int)
+    labels[:, :3] = 1
+    scored = multilabel_metrics(labels, np.zeros(labels.shape))
+    assert scored["binary_accuracy"] == pytest.approx(77 / 80)
+    assert scored["categorical_accuracy"] == 1.0  # the first class, true of all
+    assert scored["num_labels"] == 3.0
+    labels[:, 40:] = -1  # unknown
+    assert multilabel_metrics(labels, np.zeros(labels.shape))["binary_accuracy"] == 37 / 40
 
 
 def test_predicting_nothing_scores_the_prevalence():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmlearn.evaluation.bootstrap import paired_map_interval
 from mmlearn.evaluation.forgetting import measure_forgetting
+from mmlearn.evaluation.paired import paired_bootstrap
 
 LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]] * 5)
 
@@ -32,7 +32,8 @@ def test_the_interval_is_the_paired_one_and_learning_is_positive():
     random = np.random.default_rng(0)
     good, bad = LABELS + random.normal(size=(2, *LABELS.shape)) * [[[0.3]], [[2.0]]]
     found = measure_forgetting(LABELS, bad, good, ["a", "b", "c"])["backward_transfer"]
-    assert found == paired_map_interval(LABELS[:, :2], good[:, :2], bad[:, :2])
+    kept = (each[:, :2] for each in (LABELS, good, bad))
+    assert found == pytest.approx(paired_bootstrap("multi_label", *kept))
     assert found["low"] > 0
 
 

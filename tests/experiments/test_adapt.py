@@ -77,7 +77,7 @@ def outputs(again, shapes):
 @pytest.fixture
 def text_model(monkeypatch, tmp_path):
     """A tiny classifier of texts, whose classes are dog, cat and sofa, without the way by the disk."""
-    (tmp_path / "task.json").touch()
+    (tmp_path / "task.json").write_text('{"class_name": "MultimodalClassifier"}')
     classifier = toys.classifier(("text",))
     monkeypatch.setattr(MultimodalClassifier, "from_preset", lambda path: classifier)
     return str(tmp_path)
@@ -117,6 +117,7 @@ def test_features_are_those_of_the_backbone_in_the_order_of_the_split(features, 
     np.testing.assert_allclose(features["train"]["text"], text, atol=1e-5)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("kind", ["fused", "images", "text"])
 def test_the_saved_model_predicts_what_scikit_learn_does(again, outputs, features, shapes, kind):
     assert again.hidden_dim is None
@@ -136,6 +137,7 @@ def test_the_saved_model_predicts_what_scikit_learn_does(again, outputs, feature
         np.testing.assert_allclose(outputs[name][:, c], expected, atol=1e-5)
 
 
+@pytest.mark.large
 def test_the_curve_has_a_point_per_number_of_shots_and_features(adapted, shapes):
     assert list(adapted["curves"]) == ["fused", "images", "text"]
     labels = shapes.examples("train").labels
@@ -154,6 +156,7 @@ def test_the_curve_has_a_point_per_number_of_shots_and_features(adapted, shapes)
         assert adapted["metrics"][kind]["mAP"] == points[1]["values"][0]
 
 
+@pytest.mark.large
 def test_the_scores_are_those_of_what_the_saved_model_predicts(adapted, outputs, shapes):
     labels = shapes.examples("val").labels.astype(int)
     prior = np.tile(shapes.examples("train").labels.mean(0), (12, 1))
@@ -165,6 +168,7 @@ def test_the_scores_are_those_of_what_the_saved_model_predicts(adapted, outputs,
     assert adapted["baselines"]["prior"]["fused"] == pytest.approx(expected)
 
 
+@pytest.mark.large
 def test_with_the_same_classes_the_model_itself_is_a_baseline(adapted, classifier, shapes):
     dataset = build_dataset(shapes, "val", classifier.preprocessor).map(lambda x, *_: x)
     own = classifier.predict_outputs(dataset, verbose=0)
@@ -178,6 +182,7 @@ def test_with_the_same_classes_the_model_itself_is_a_baseline(adapted, classifie
     assert list(adapted["baselines"]["zero_shot"]) == ["fused", "images", "text"]
 
 
+@pytest.mark.large
 def test_everything_is_written_and_nothing_else(adapted):
     output = adapted["output"]
     assert sorted(os.listdir(output)) == ["figures", "preset", "serving", "shots.json"]
@@ -188,6 +193,7 @@ def test_everything_is_written_and_nothing_else(adapted):
         assert json.load(file) == json.loads(json.dumps(adapted))
 
 
+@pytest.mark.large
 def test_one_modality_alone_one_label_each_and_too_few_of_a_class(adapted, fast, tmp_path):
     rows = [f"a {word} dog,{word}" for word in ("red", "blue", "left") for _ in range(8)][:-4]
     table = write_table(tmp_path, "text,kind", rows)
@@ -204,6 +210,27 @@ def test_one_modality_alone_one_label_each_and_too_few_of_a_class(adapted, fast,
     names = [again.label_names[c] for c in probabilities.argmax(1)]
     assert names == [row.split(",")[1] for row in rows]  # three texts, three classes
     assert not again.heads["images_classes"].get_weights()[0].any()  # it knows the shares alone
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("fusion", ["late", "hybrid"])
+def test_predictions_are_joined_as_in_the_model_itself(fusion, data, shapes, fast, tmp_path):
+    options = {"preprocessor": toys.preprocessor(), "label_names": NAMES}
+    first = MultimodalClassifier(toys.backbone(fusion=fusion), 8, **options)
+    first.save_to_preset(tmp_path / "model")
+    record = adapt(str(tmp_path / "model"), data, shots=2, num_seeds=2, output=fast)
+    again = MultimodalClassifier.from_preset(os.path.join(fast, "preset"))
+    assert ("classes" in again.heads) == (fusion == "hybrid")
+    dataset = build_dataset(shapes, "val", again.preprocessor).map(lambda x, *_: x)
+    labels = shapes.examples("val").labels.astype(int)
+    metrics = {kind: scores["mAP"] for kind, scores in record["metrics"].items()}
+    for task, scores in ((again, metrics), (first, record["baselines"]["zero_shot"])):
+        found = task.predict_outputs(dataset, verbose=0)
+        columns = [task.label_names.index(name) for name in shapes.label_names]
+        for kind in ("fused", "images", "text"):
+            name = "classes" if kind == "fused" else f"{kind}_classes"
+            expected = multilabel_metrics(labels, found[name][:, columns])["mAP"]
+            assert scores[kind] == pytest.approx(expected)
 
 
 def test_an_interruption_leaves_the_earlier_results(text_model, data, fast, monkeypatch):

@@ -9,6 +9,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from data_prep.errors import DataError
@@ -22,6 +23,7 @@ from mmlearn.experiments.config import (
     ContinualConfig,
     DataConfig,
     Experiment,
+    ImagesConfig,
     ModelConfig,
     TrainingConfig,
     from_dict,
@@ -154,6 +156,66 @@ def test_the_earlier_data_are_those_of_the_record(experiment, folder):
     (weight, *_) = again.weights
     weight.assign(np.array(weight) + 1e-6)
     assert earlier.weights != weights_print(again)
+
+
+@pytest.fixture
+def adding(folder, tmp_path):
+    """Going on with the same texts and images beside them, which the model gets an encoder for."""
+    rows = (folder / "new.csv").read_text().split("\n")
+    pixels = np.random.default_rng(0).integers(0, 256, (len(rows), 40, 40, 3), np.uint8)
+    for number, row in enumerate(rows):
+        rows[number] = f"{row},{f'{number}.png' if number else 'photo'}"
+        Image.fromarray(pixels[number]).save(tmp_path / f"{number}.png")
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    experiment = going_on(folder, tmp_path / "new.csv", add=("images",), rehearsal=0.25)
+    phases = (
+        TrainingPhase("new", 1, ("images",), learning_rate=1e-2),
+        TrainingPhase("end to end", 1, learning_rate=1e-2),
+    )
+    data = dataclasses.replace(experiment.data, options={**OPTIONS, "images": "photo"})
+    images = ImagesConfig(name="resnet_tiny", weights="none", image_size=32)
+    return dataclasses.replace(
+        experiment,
+        data=data,
+        model=ModelConfig(modalities=("text",), images=images),
+        training=dataclasses.replace(experiment.training, phases=phases),
+    )
+
+
+def test_a_modality_is_added_to_the_earlier_model(adding):
+    config = with_earlier_model(adding).model
+    assert (config.modalities, config.hidden_dim) == (("text", "images"), 77)
+    assert config.images.image_size == 32
+    source, earlier, _ = join(adding)
+    task = earlier.build_classifier(source, config)
+    assert task.backbone.modalities == earlier.modalities == ("images", "text")
+    assert "images_fusion" in task.parts
+    texts = {"text": ["a dog", "on the sofa"]}
+    before = earlier.task.predict(texts, verbose=0)
+    np.testing.assert_allclose(task.predict(texts, verbose=0)[:, :2], before, atol=1e-6)
+
+
+@pytest.mark.large
+def test_an_added_modality_is_trained(adding):
+    run = fit(adding)
+    assert [record["name"] for record in run.history] == ["new", "end to end"]
+    assert run.task.backbone.modalities == ("images", "text")
+    assert run.metrics["images"]["num_examples"] == 10
+    assert run.forgetting["before"] != run.forgetting["after"]
+    assert run.task.backbone.fusion.gate.get_weights()[0] != 0
+
+
+def test_what_cannot_be_added_is_refused(adding, folder):
+    with pytest.raises(ValueError, match=r"--continual\.add is for going on from an earlier model"):
+        open_quietly(make_experiment("new.csv", continual=ContinualConfig(add=("images",))))
+    with pytest.raises(ValueError, match=r"teacher .* has none of images\. Fix: `rehearsal`"):
+        ContinualConfig(model="earlier", add=("images",), distillation=1.0)
+    with pytest.raises(ValueError, match=r"have no images, which cannot be added then\. Fix: "):
+        join(going_on(folder, add=("images",)))
+    with pytest.raises(ValueError, match=r"Unknown modality 'image'\. Did you mean 'images'"):
+        join(going_on(folder, add=("image",)))
+    with pytest.raises(ValueError, match=r"earlier model has text already\. Fix: leave it out"):
+        join(going_on(folder, add=("text",)))
 
 
 def test_without_a_model_nothing_is_opened_and_options_are_refused(folder):
@@ -349,6 +411,7 @@ def fitted(folder):
     return fit(experiment, Console(file=text, width=1000)), text.getvalue()
 
 
+@pytest.mark.large
 def test_what_is_forgotten_is_measured_on_the_earlier_validation_split(fitted, folder):
     run, _ = fitted
     table = TableSource(str(folder / "old.csv"), **OPTIONS)
@@ -368,6 +431,7 @@ def test_what_is_forgotten_is_measured_on_the_earlier_validation_split(fitted, f
     assert json.loads(json.dumps(run.forgetting)) == run.forgetting
 
 
+@pytest.mark.large
 def test_the_scores_and_the_record_are_of_the_new_data(fitted):
     run, printed = fitted
     assert run.task.label_names == ["cat", "dog", "blue", "red"]
@@ -382,14 +446,15 @@ def test_the_scores_and_the_record_are_of_the_new_data(fitted):
     assert "features of frozen encoders are not stored" not in printed  # none were asked for
 
 
+@pytest.mark.large
 def test_the_model_is_scored_on_the_new_data_again(fitted, folder, tmp_path):
     run, _ = fitted
     run.task.save_to_preset(tmp_path / "preset")
-    metrics = evaluate_model(str(tmp_path), make_experiment(str(folder / "new.csv")).data)
-    assert metrics["fused"] == pytest.approx(run.metrics["fused"], abs=1e-6)
+    found = evaluate_model(str(tmp_path), make_experiment(str(folder / "new.csv")).data)
+    assert found["metrics"]["fused"] == pytest.approx(run.metrics["fused"], abs=1e-6)
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_a_run_that_was_killed_ends_the_same(fitted, folder, tmp_path):
     experiment = going_on(folder, rehearsal=0.25, distillation=1.0)
     training = dataclasses.replace(experiment.training, checkpoint_minutes=0.0)

@@ -223,10 +223,8 @@ def test_another_fusion_gets_no_options_that_it_does_not_take(experiment):
     values = {"model.fusion.name": "concat", "model.fusion.options.num_layers": 2}
     assert trial_experiment(experiment, values).model.fusion.options == {}
     values = {"model.fusion.name": "cross_attention", "model.fusion.options.num_layers": 2}
-    assert trial_experiment(experiment, values).model.fusion.options == {
-        "num_heads": 4,
-        "num_layers": 2,
-    }
+    known = experiment.model.fusion.options
+    assert trial_experiment(experiment, values).model.fusion.options == {**known, "num_layers": 2}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +237,7 @@ def test_another_fusion_gets_no_options_that_it_does_not_take(experiment):
     ],
 )
 def test_reported_is_the_fused_map_or_that_of_what_is_trained(logs, value):
-    assert module._validation_map(logs) == (value if value is None else pytest.approx(value))
+    assert module._validation_score(logs) == (value if value is None else pytest.approx(value))
 
 
 def test_command_prints_the_best_trials(experiment, fits, monkeypatch, capfd):
@@ -269,3 +267,28 @@ def test_command_prints_the_best_trials(experiment, fits, monkeypatch, capfd):
     assert f"python -m mmlearn train {summary['best']}" in captured.err
     config, _ = read_run(summary["best"])
     assert abs(config.model.dropout - 0.2) == pytest.approx(1 - summary["value"])
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("regression", "mAP"), ("multi_label", "R2")])
+def test_the_metric_must_be_one_of_the_labels(experiment, monkeypatch, kind, metric):
+    source = module.build_source(experiment.data)
+    source.label_kind = kind
+    monkeypatch.setattr(module, "build_source", lambda config: source)
+    with pytest.raises(
+        ValueError, match=rf"are {kind}, which {metric} is no metric of\. Fix: --metric"
+    ):
+        run_search(search(experiment, metric=metric), 1)
+
+
+def test_a_trial_on_numbers_reports_their_score():
+    score = module._validation_score
+    assert score({"val_values_r2": 0.5, "val_images_values_r2": 0.1, "val_loss": 3.0}) == 0.5
+    assert score({"val_images_classes_map": 0.2, "val_text_classes_map": 0.4}) == pytest.approx(0.3)
+    assert score({"val_loss": 3.0}) is None
+
+
+def test_names_of_encoders_may_be_those_of_presets_and_files(experiment):
+    words = ["model.images.name=resnet_tiny,vit_base_patch16_224_imagenet,my.keras"]
+    module._check(search(experiment, words), 1)
+    with pytest.raises(ValueError, match=r"Unknown encoder of audio 'cov'\. Did you mean 'conv'"):
+        module._check(search(experiment, ["model.audio.name=conv,cov"]), 1)

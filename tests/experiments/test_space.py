@@ -87,12 +87,12 @@ def test_values_are_put_in_their_places_and_nowhere_else():
         },
     )
     assert changed.training.phases[1].learning_rate == 0.5
-    assert changed.model.fusion.options == {"num_heads": 4, "num_layers": 2}
+    assert changed.model.fusion.options == {**SHAPES.model.fusion.options, "num_layers": 2}
     assert changed.model.dropout == 0.3
     back = {"training.phases.1.learning_rate": 2e-3, "model.dropout": 0.1}
     back = with_values(changed, back)
     assert back.training == SHAPES.training
-    assert SHAPES.model.fusion.options == {"num_heads": 4}
+    assert "num_layers" not in SHAPES.model.fusion.options
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)

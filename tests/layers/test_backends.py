@@ -18,9 +18,11 @@ PROGRAM = """
 import numpy as np
 import keras
 from mmlearn.layers.cross_attention import CrossAttention
+from mmlearn.layers.linear_attention import LinearAttention
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.layers.missing_token import MissingToken
 from mmlearn.layers.modality_dropout import ModalityDropout
+from mmlearn.layers.spatial_attention import SpatialAttention
 from mmlearn.losses.consistency import ConsistencyLoss, consistency
 from mmlearn.metrics.mean_average_precision import MeanAveragePrecision
 
@@ -36,7 +38,9 @@ def compute(given):
     results["attended"], results["scores"] = weigh(
         CrossAttention(hidden_dim=8, num_heads=2), words, regions, mask
     )
+    results["linear"] = weigh(LinearAttention(hidden_dim=8, num_heads=2), words, regions, mask)
     results["replaced"], results["known"] = weigh(MissingToken(), regions, mask, given["present"])
+    results["gated"] = weigh(SpatialAttention(3), np.stack([regions, -regions], axis=-1))
     results["mean"] = masked_mean(keras.ops.convert_to_tensor(regions), mask)
     both = np.stack([given["present"], ~given["present"]], axis=1)
     results["kept"] = ModalityDropout(0.9, seed=0)(both, training=True)

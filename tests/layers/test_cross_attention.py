@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mmlearn.layers.cross_attention import CrossAttention, cross_attention
 from tests import checks
@@ -61,6 +62,14 @@ def test_a_row_without_keys_attends_to_nothing_and_stays_finite(tensors, mask):
     assert (attended[1] == 0.0).all()
     assert np.isfinite(attended).all()
     np.testing.assert_allclose(scores[[0, 2]].sum(-1), 1.0, atol=1e-6)
+
+
+def test_one_key_is_attended_to_whatever_the_query(tensors, mask):
+    query, key, value = tensors
+    attended, scores = cross_attention(query, key[:, :, :1], value[:, :, :1], mask[:, :1])
+    expected = oracle(query, key[:, :, :1], value[:, :, :1], mask[:, :1])
+    np.testing.assert_allclose(attended, expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(scores, expected[1])
 
 
 def test_large_logits_stay_correct(tensors, mask):
@@ -184,3 +193,30 @@ def test_config_round_trip():
 def test_hidden_dim_must_be_divisible_by_num_heads():
     with pytest.raises(ValueError, match=r"divisible.*hidden_dim=100, num_heads=8"):
         CrossAttention(hidden_dim=100, num_heads=8)
+
+
+def test_what_comes_out_does_not_train_the_scores_of_grounded_heads():
+    random = np.random.default_rng(0)
+    words, regions = random.normal(size=(2, 5, 8)), random.normal(size=(2, 9, 8))
+    plain = CrossAttention(8, num_heads=2)
+    plain(words, regions)
+    layer = CrossAttention.from_config({**plain.get_config(), "grounded_heads": 1})
+    layer.build(words.shape, regions.shape)
+    layer.set_weights(plain.get_weights())
+    for got, expected in zip(layer(words, regions), plain(words, regions), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    names = ("query_dense", "key_dense", "value_dense")
+    with tf.GradientTape() as tape:
+        attended, _ = layer(words, regions)
+        loss = tf.reduce_sum(attended**2)
+    kernels = [getattr(layer, name).kernel.value for name in names]
+    query, key, value = (np.abs(g.numpy()).sum(axis=0) for g in tape.gradient(loss, kernels))
+    for gradient in (query, key):
+        assert not gradient[:4].any() and gradient[4:].all()
+    assert value.all()
+
+
+@pytest.mark.parametrize("count", [-1, 3])
+def test_there_are_no_more_grounded_heads_than_heads(count):
+    with pytest.raises(ValueError, match=rf"in \[0, num_heads\]. Received: grounded_heads={count}"):
+        CrossAttention(8, num_heads=2, grounded_heads=count)

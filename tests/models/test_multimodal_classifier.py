@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mmlearn import MultimodalClassifier, encoders
+from mmlearn.models import steps
 from tests import toys
 
 BOTH = ("images", "text")
@@ -457,6 +458,18 @@ def test_train_and_test_on_batch_take_raw_examples():
     assert np.isfinite(last)
     assert first != last
     assert np.isfinite(task.test_on_batch(x, y, return_dict=True)["loss"])
+
+
+@pytest.mark.parametrize("step", ["train_step", "test_step"])
+def test_a_step_is_traced_once(step, monkeypatch):
+    traced = []
+    inner = getattr(steps, step)
+    monkeypatch.setattr(steps, step, lambda *args: traced.append(1) or inner(*args))
+    classifier = toys.classifier(("text",), fusion="concat")
+    x, y = toys.examples(4)
+    run = {"train_step": classifier.fit, "test_step": classifier.evaluate}[step]
+    run({"text": x["text"]}, y, batch_size=2, verbose=0)
+    assert len(traced) == 1
 
 
 def test_export_refuses_another_format(tmp_path):

@@ -74,7 +74,8 @@ def jpeg(seed=0):
 
 IMAGES = [jpeg(), b"", b"\xff\xd8 garbage", b"", jpeg(1)[:200]]
 TEXTS = ["a dog on the sofa", "a red cat", "", "dog", "\xe9 zebra"]
-STATUS = [0, 1, 2, 1, 2]
+IMAGE_STATUS = [0, 1, 2, 1, 2]
+STATUS = [0, 0, 1, 0, 0]  # of the third row, neither can be read
 
 
 def requests(preprocessor):
@@ -142,7 +143,8 @@ def test_every_signature_answers_at_both_batch_sizes(served):
 
 def test_serving_default_equals_keras(served):
     for raw, outputs in answers_of(served, "serving_default"):
-        assert set(outputs) == {"probabilities", "labels", "modality_weights", "image_status"}
+        names = {"probabilities", "labels", "modality_weights", "status", "image_status"}
+        assert set(outputs) == names
         expected = expected_outputs(served[0], raw)
         np.testing.assert_allclose(outputs["probabilities"], expected["classes"], rtol=0, atol=1e-5)
         np.testing.assert_allclose(
@@ -160,7 +162,7 @@ def test_explain_equals_keras(served):
             "modality_weights": expected["modality_weights"],
         }
         pairs |= {f"attention_{d}": x for d, x in expected["attention_scores"].items()}
-        assert set(outputs) == {*pairs, "labels", "image_status"}
+        assert set(outputs) == {*pairs, "labels", "status", "image_status"}
         for name, values in pairs.items():
             np.testing.assert_allclose(outputs[name], values, rtol=0, atol=1e-5, err_msg=name)
 
@@ -193,8 +195,11 @@ def test_tensors_give_what_raw_values_give(served):
 def test_bad_rows_are_reported_and_leave_their_neighbours_alone(served):
     for name in ("serving_default", "explain", "embed_image"):
         many, one = (outputs for _, outputs in answers_of(served, name))
-        assert many["image_status"].tolist() == STATUS
+        assert many["image_status"].tolist() == IMAGE_STATUS
         assert one["image_status"].tolist() == [0]
+        if name != "embed_image":
+            assert many["status"].tolist() == STATUS
+            assert one["status"].tolist() == [0]
     many, one = (outputs for _, outputs in answers_of(served, "serving_default"))
     np.testing.assert_allclose(many["probabilities"][:1], one["probabilities"], atol=1e-5)
     assert np.isfinite(many["probabilities"]).all()
@@ -259,6 +264,7 @@ def test_a_text_classifier_has_no_image_signatures(tmp_path):
     model = tf.saved_model.load(str(tmp_path / "1"))
     assert set(model.signatures) == {"serving_default", "explain", "embed_text", "serve_tensors"}
     outputs = model.signatures["serving_default"](text=tf.constant(["a dog", ""]))
-    assert set(outputs) == {"probabilities", "labels", "modality_weights"}
-    expected = classifier.predict({"text": ["a dog", ""]}, verbose=0)
-    np.testing.assert_allclose(outputs["probabilities"], expected, rtol=0, atol=1e-5)
+    assert set(outputs) == {"probabilities", "labels", "modality_weights", "status"}
+    assert outputs["status"].numpy().tolist() == [0, 1]
+    expected = classifier.predict({"text": ["a dog"]}, verbose=0)
+    np.testing.assert_allclose(outputs["probabilities"][:1], expected, rtol=0, atol=1e-5)

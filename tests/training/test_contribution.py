@@ -23,12 +23,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 BATCH, STEPS = 32, 8
 
 
-def classifier(modalities=("images", "text")):
+def classifier(modalities=("images", "text"), fusion="concat"):
     """A classifier of three labels on features of size 3, one position each."""
     keras.utils.set_random_seed(1)
     backbone = MultimodalBackbone(
         {modality: encoders.Features(length=1, dim=3) for modality in modalities},
-        fusions.get("concat"),
+        fusions.get(fusion),
         hidden_dim=16,
     )
     return MultimodalClassifier(backbone, 3, hidden_dim=16)
@@ -118,14 +118,19 @@ def test_noise_is_found_when_the_phase_ends():
     assert record["history"]["contribution_images_share"][-1] > 0.1
 
 
-def test_the_measure_is_the_paired_difference_of_the_losses(trained):
-    task, _, (record,) = trained
-    (x, y, _) = examples(200, 1)
-    loss = {}
+def losses(task, data):
+    """The loss of each example: with everything (`None`), and without each modality."""
+    (x, y, _), loss = data, {}
     for absent in (None, "images", "text"):
         given = {n: np.zeros_like(v) if n == f"{absent}_present" else v for n, v in x.items()}
         p = task.predict(given, verbose=0)
         loss[absent] = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p), axis=1)
+    return loss
+
+
+def test_the_measure_is_the_paired_difference_of_the_losses(trained):
+    task, _, (record,) = trained
+    loss = losses(task, examples(200, 1))
     for modality in ("images", "text"):
         difference = loss[modality] - loss[None]
         low = difference.mean() - 1.972 * difference.std(ddof=1) / np.sqrt(200)
@@ -133,6 +138,16 @@ def test_the_measure_is_the_paired_difference_of_the_losses(trained):
         for end, expected in {"": difference.mean(), "_low": low, "_share": share}.items():
             found = record["history"][f"contribution_{modality}{end}"][-1]
             assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("fusion", ["late", "hybrid"])
+def test_joined_predictions_are_measured_like_any_other(fusion):
+    task, data = classifier(fusion=fusion), examples(100, 1)
+    loss, found = losses(task, data), ContributionMonitor(batches(data), task)._contributions()
+    for modality in ("images", "text"):
+        expected = (loss[modality] - loss[None]).mean()
+        assert found[f"contribution_{modality}"] == pytest.approx(expected, abs=1e-6)
+        assert abs(expected) > 1e-4
 
 
 def test_what_is_absent_or_alone_does_not_count(trained):
@@ -183,6 +198,9 @@ def test_moving_averages_are_what_is_measured():
 @pytest.mark.large
 def test_phases_without_the_fusion_and_single_modalities_are_not_measured():
     _, _, (record,) = train(epochs=1, trainable=("head",))
+    assert not any("contribution" in name for name in record["history"])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):  # nothing trains the fusion
+        _, _, (record,) = train(epochs=1, loss_weights={"auxiliary": 1.0})
     assert not any("contribution" in name for name in record["history"])
     task = classifier(("text",))
     data = examples(64, 0, ("text",), ("text",))
@@ -245,7 +263,7 @@ print(json.dumps([{name: history[name][0] for name in single}, single]))
 """
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_replicas_measure_what_one_device_measures():
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED],

@@ -52,6 +52,7 @@ def run_mirrored(folder):
     return run_program("-c", MIRRORED, folder)
 
 
+@pytest.mark.large
 def test_replicas_stay_equal_and_are_what_is_saved(tmp_path):
     report = run_mirrored(tmp_path / "preset")
     assert report["replicas"] == 2

@@ -89,14 +89,14 @@ def test_sgd_on_two_hosts_is_that_of_one_device(tmp_path):
     assert not (tmp_path / "1" / "preset").exists()
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_adamw_on_two_hosts_predicts_what_one_device_does(tmp_path):
     train("adamw", tmp_path)
     train_alone("adamw", tmp_path / "alone")
     assert np.abs(read(tmp_path / "0")[2] - read(tmp_path / "alone")[2]).max() <= 1e-3
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_a_run_that_lost_a_host_ends_with_the_weights_of_one_that_did_not(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train("resume", whole)
@@ -119,7 +119,7 @@ def test_a_run_that_lost_a_host_ends_with_the_weights_of_one_that_did_not(tmp_pa
                 np.testing.assert_allclose(values, other["history"][name], atol=1e-6)
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_a_nan_on_one_host_stops_all_with_its_name(tmp_path):
     for line in train("nan", tmp_path, codes=(3, 3)):
         assert "epoch 1, step 3: a NaN or an infinity" in line.splitlines()[-1]

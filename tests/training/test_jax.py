@@ -69,6 +69,7 @@ def test_tensorflow_loads_what_jax_has_saved(both):
     assert task.optimizer.built
 
 
+@pytest.mark.full
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
     report = run("tests.training.jax_program", "resume", tmp_path)
     assert len(report) == 3
@@ -91,11 +92,13 @@ def test_what_needs_tensorflow_is_refused_in_a_line(tmp_path):
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
+@pytest.mark.full
 def test_a_nan_in_an_image_ends_training(tmp_path):
     said = run("tests.training.jax_program", "stop", tmp_path)
     assert "The loss became nan in phase 'only', epoch 1, step 1." in said
 
 
+@pytest.mark.full
 def test_it_trains_in_16_bits(tmp_path):
     report = run("tests.training.jax_program", "precisions", tmp_path)
     for policy in ("mixed_bfloat16", "mixed_float16"):

@@ -73,6 +73,7 @@ def test_the_merged_kernels_compute_what_the_updates_did(modality):
     assert all(layer.get("lora_rank") is None for layer in layers)
 
 
+@pytest.mark.large
 def test_a_phase_learns_through_its_updates_alone(run):
     _, snapshot, shapes = run
     encoders = [path for path in shapes.trained if "head" not in path and "classes" not in path]
@@ -81,6 +82,7 @@ def test_a_phase_learns_through_its_updates_alone(run):
     assert snapshot.changed == {"images_encoder", "text_encoder", "head"}
 
 
+@pytest.mark.large
 def test_only_kernels_are_other_afterwards_and_by_low_ranks(run):
     task, snapshot, _ = run
     after = weights_by_part(task)
@@ -101,6 +103,7 @@ def test_only_kernels_are_other_afterwards_and_by_low_ranks(run):
     assert changed > 5
 
 
+@pytest.mark.large
 def test_the_task_is_an_ordinary_one_afterwards(run, tmp_path):
     task, _, _ = run
     x, _ = toys.examples()

@@ -23,7 +23,7 @@ from tests.training.test_resume import KillAt, Killed
 
 UNLABELED = sorted(set(OBJECTIVES) - {"labels"})
 STEPS, BATCH_SIZE = 3, 8
-SLOW = pytest.mark.large
+SLOW, FULL = pytest.mark.large, pytest.mark.full
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,7 +66,7 @@ class Texts(Source):
 
 @pytest.mark.parametrize(
     "objective",
-    [o if o == "image_text_contrast" else pytest.param(o, marks=SLOW) for o in UNLABELED],
+    [o if o == "masked_language" else pytest.param(o, marks=SLOW) for o in UNLABELED],
 )
 def test_a_phase_lowers_its_loss_and_trains_the_encoders_that_it_needs(source, objective):
     task = toy(source)
@@ -104,7 +104,7 @@ def test_frozen_encoders_stay_as_they_are(source):
 
 
 @pytest.mark.parametrize(
-    "objective", [o if o == "masked_language" else pytest.param(o, marks=SLOW) for o in UNLABELED]
+    "objective", [o if o == "masked_language" else pytest.param(o, marks=FULL) for o in UNLABELED]
 )
 def test_what_is_drawn_is_the_same_from_any_position_on(source, objective):
     task = toy(source, OBJECTIVES[objective].task.modalities)
@@ -177,9 +177,9 @@ PHASES = (
     ("count", "batches"),
     [
         # within the second epoch of the first phase, which has one step more
-        pytest.param(1, STEPS + 3, marks=SLOW),
+        pytest.param(1, STEPS + 3, marks=FULL),
         # at the first step of the second phase, whose head is made anew
-        pytest.param(3, 2 * (STEPS + 1), marks=SLOW),
+        pytest.param(3, 2 * (STEPS + 1), marks=FULL),
         pytest.param(3, 3 * (STEPS + 1) + 1, marks=SLOW),  # within the last one
     ],
 )
@@ -234,6 +234,7 @@ def test_what_an_objective_lacks_is_one_error_before_training(source):
 
 
 @SLOW
+@pytest.mark.full
 def test_two_replicas_train_what_one_device_trains(tmp_path):
     report = run_program("-m", "tests.training.objectives_program", tmp_path / "shapes")
     assert sorted(report) == UNLABELED

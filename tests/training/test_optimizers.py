@@ -69,6 +69,11 @@ def test_parts_and_blocks_have_rates_of_their_own():
     assert {found[id(v)] for v in task.heads["classes"].trainable_variables} == {1.0}
     assert len(paths) == len(factors)
     assert rate_factors(task, {}, 1.0) is None
+    grouped = rate_factors(task, {"images_encoder": 0.3, "encoders": 0.1}, 1.0)
+    found = {id(v): f for v, f in zip(task.trainable_variables, grouped, strict=True)}
+    assert {found[id(v)] for v in text.trainable_variables} == {0.1}
+    images = task.backbone.encoders["images"]
+    assert {found[id(v)] for v in images.trainable_variables} == {0.3}
     with pytest.raises(ValueError, match="Unknown part with a rate 'txt_encoder'"):
         rate_factors(task, {"txt_encoder": 1.0}, 1.0)
 

@@ -140,7 +140,14 @@ def test_broken_labels_stop_the_run_by_name():
         )
 
 
-@pytest.mark.parametrize("place", ["images", "labels", "weights"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "images",
+        pytest.param("labels", marks=pytest.mark.large),
+        pytest.param("weights", marks=pytest.mark.full),
+    ],
+)
 def test_a_nan_is_traced_to_its_example(place, tmp_path):
     task = toys.classifier(fusion="concat")
     raw, labels = toys.examples(6)

@@ -50,10 +50,10 @@ def train(policy, epochs=2, checkpoints=None, callbacks=(), modalities=("images"
 @pytest.mark.parametrize(
     ("policy", "modalities"),
     [
-        ("float32", ("text",)),
         ("mixed_bfloat16", ("text",)),
-        pytest.param("mixed_float16", ("text",), marks=pytest.mark.large),
-        pytest.param("mixed_bfloat16", ("images", "text"), marks=pytest.mark.large),
+        pytest.param("float32", ("text",), marks=pytest.mark.full),
+        pytest.param("mixed_float16", ("text",), marks=pytest.mark.full),
+        pytest.param("mixed_bfloat16", ("images", "text"), marks=pytest.mark.full),
         pytest.param("mixed_float16", ("images", "text"), marks=pytest.mark.large),
     ],
 )

@@ -65,3 +65,12 @@ def test_unknown_labels_and_a_teacher_are_the_same_on_replicas():
     assert report["without_teacher"]["weights"] > 1e-4  # the teacher does something
     assert report["replicas"]["weights"] <= 1e-6
     assert report["replicas"]["metrics"] <= 1e-5
+
+
+@pytest.mark.large
+def test_contrast_and_learned_weights_are_those_of_one_device():
+    report = run_program("-m", "tests.training.heads_replicas_program")
+    assert report["moved"] > 1e-2
+    assert report["log_variances"] > 1e-3
+    assert report["weights"] <= 1e-5
+    assert report["metrics"] <= 1e-4

@@ -102,9 +102,10 @@ def whole(source):
 @pytest.mark.parametrize(
     "kill",
     [
-        {"batches": STEPS + 1},  # within the second epoch
+        # within the second epoch
+        pytest.param({"batches": STEPS + 1}, marks=pytest.mark.large),
         # trained, and not yet validated, at the end of a phase
-        pytest.param({"validations": 1}, marks=pytest.mark.large),
+        pytest.param({"validations": 1}, marks=pytest.mark.full),
         # within the second phase
         pytest.param({"batches": 2 * STEPS + 1}, marks=pytest.mark.large),
     ],

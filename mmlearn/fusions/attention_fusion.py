@@ -1,0 +1,119 @@
+"""Layers in which every modality attends to every other, for the fusions made of them."""
+
+import itertools
+
+from keras import layers, ops
+
+from mmlearn.fusions.weighted_fusion import WeightedFusion
+from mmlearn.layers.cross_attention import CrossAttention, check_grounded_heads
+
+_GROUNDED = "text_to_images_0"
+
+
+class AttentionFusion(WeightedFusion):
+    """Lets every modality's tokens attend to every other's. Base class.
+
+    Each layer adds what a modality gathers from the others to its own tokens and normalises. What
+    becomes of the result is the subclass's.
+
+    Args:
+        num_heads: int. Attention heads; must divide the hidden dimension.
+        num_layers: int, 0 or more.
+        dropout: float in [0, 1).
+        grounded_heads: int. So many heads of the first layer's attention of words to the image are
+            trained to find what the words name, by a loss that the task then has (see
+            `mmlearn.losses.grounding`), and by nothing else; the other heads gather what helps to
+            predict. Without images and text, there is nothing to train.
+        name: str or `None`.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: when `num_layers` is negative, or `grounded_heads` is not in [0, `num_heads`].
+    """
+
+    def __init__(
+        self, num_heads=8, num_layers=1, dropout=0.1, grounded_heads=0, name=None, **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
+        if num_layers < 0:
+            raise ValueError(f"`num_layers` must be 0 or more. Received: num_layers={num_layers}.")
+        self.num_heads, self.num_layers, self.dropout = num_heads, num_layers, dropout
+        check_grounded_heads(grounded_heads, num_heads)
+        self.grounded_heads = grounded_heads
+
+    def make_attention(self, hidden_dim, name):
+        """Makes a layer `attention(query, value, mask)` from one modality's tokens to another's."""
+        grounded_heads = self.grounded_heads if name == _GROUNDED else 0
+        return CrossAttention(
+            hidden_dim,
+            self.num_heads,
+            self.dropout,
+            grounded_heads,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def gather(self, attention, query, value, mask, training):
+        """Calls such a layer; returns what it gathered, and its scores or `None`."""
+        return attention(query, value, mask, training=training)
+
+    def build_attention(self, features_shape):
+        """Makes the layers."""
+        modalities = sorted(features_shape)
+        hidden_dim = features_shape[modalities[0]][-1]
+        self.directions = list(itertools.permutations(modalities, 2)) if self.num_layers else []
+        self.attentions, self.norms = {}, {}
+        for number in range(self.num_layers):
+            for query, key in self.directions:
+                name = f"{query}_to_{key}_{number}"
+                self.attentions[name] = self.make_attention(hidden_dim, name)
+                self.attentions[name].build(features_shape[query], features_shape[key])
+            for modality in modalities if self.directions else ():
+                name = f"{modality}_norm_{number}"
+                self.norms[name] = layers.LayerNormalization(dtype=self.dtype_policy, name=name)
+                self.norms[name].build((None, None, hidden_dim))
+        self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    @property
+    def grounded_attention(self):
+        """The `CrossAttention` whose words are trained to find what they name, or `None`."""
+        return self.attentions.get(_GROUNDED) if self.grounded_heads else None
+
+    def attend(self, features, masks, training=None):
+        """Runs the layers.
+
+        Returns:
+            The tokens by modality, and a dict that holds `attention_scores`, if there are any.
+        """
+        features = dict(features)
+        scores = {f"{query}_to_{key}": [] for query, key in self.directions}
+        for number in range(self.num_layers if self.directions else 0):
+            gathered = {modality: [] for modality in features}
+            for query, key in self.directions:
+                attended, layer_scores = self.gather(
+                    self.attentions[f"{query}_to_{key}_{number}"],
+                    features[query],
+                    features[key],
+                    masks[key],
+                    training,
+                )
+                gathered[query].append(self.dropout_layer(attended, training=training))
+                scores[f"{query}_to_{key}"].append(layer_scores)
+            features = {
+                modality: self.norms[f"{modality}_norm_{number}"](sum(gathered[modality], tokens))
+                for modality, tokens in features.items()
+            }
+        found = {k: ops.stack(v, axis=1) for k, v in scores.items() if v[0] is not None}
+        return features, {"attention_scores": found} if found else {}
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "num_heads": self.num_heads,
+                "num_layers": self.num_layers,
+                "dropout": self.dropout,
+                "grounded_heads": self.grounded_heads,
+            }
+        )
+        return config
