@@ -18,7 +18,7 @@ def _config(**task):
 
 
 def test_unknown_task_is_refused(source):
-    with pytest.raises(ValueError, match="'predictions'.*Did you mean 'prediction'"):
+    with pytest.raises(ValueError, match=r"'predictions'.*Did you mean 'prediction'"):
         build_task(_config(name="predictions"), source)
 
 
@@ -29,7 +29,9 @@ def test_options_reach_the_task(source):
 
 
 def test_unknown_option_is_refused(source):
-    with pytest.raises(ValueError, match="option of task 'prediction' 'consistence'. Did you mean 'consistency'"):
+    with pytest.raises(
+        ValueError, match=r"option of task 'prediction' 'consistence'. Did you mean 'consistency'"
+    ):
         build_task(_config(options={"consistence": "cosine"}), source)
 
 
