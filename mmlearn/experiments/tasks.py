@@ -2,9 +2,11 @@
 
 from data_prep.names import find
 from mmlearn.experiments.prediction import PREDICTION
+from mmlearn.experiments.retrieval import RETRIEVAL
 
 TASKS = {
     "prediction": PREDICTION,
+    "retrieval": RETRIEVAL,
 }
 
 
