@@ -21,7 +21,7 @@ from mmlearn.training.data import SourceData
 from mmlearn.training.distribution import Host, synchronize_batch_norm
 
 DEFAULT_ROOTS = {  # of sources that make their data
-    name: os.path.join("data", name) for name in ("shapes", "shapes_series")
+    name: os.path.join("data", name) for name in ("shapes", "shapes_questions", "shapes_series")
 }
 
 
