@@ -39,6 +39,7 @@ class ShapesQuestionsSource(Source):
     """
 
     label_kind = "soft"
+    default_root = os.path.join("data", "shapes_questions")
 
     def __init__(self, root, num_train=None, num_val=None, seed=None):
         scenes = ShapesSource(root, num_train, num_val, seed)

@@ -17,7 +17,9 @@ class MultimodalTask(keras_hub.models.Task):
 
     A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),
     builds the functional model with named outputs, the main one first, and defines
-    `targets(y)`.
+    `targets(y)`; `with_backbone(backbone)`, a task on another backbone that shares the heads;
+    `losses_named(name, label_smoothing)`, what phases compile it with; and a `compile` that takes
+    `loss_weights` by name or group, `learn_loss_weights` and `micro_batches`.
     """
 
     backbone_cls = MultimodalBackbone
@@ -119,6 +121,22 @@ class MultimodalTask(keras_hub.models.Task):
     def targets(self, y):
         """Returns the target of each output, from the labels `y`."""
         raise TypeError(f"{type(self).__name__} must define `targets(y)`.")
+
+    def with_backbone(self, backbone):
+        """Returns a task on another backbone that shares the heads with this one."""
+        raise TypeError(f"{type(self).__name__} must define `with_backbone(backbone)`.")
+
+    def losses_named(self, name="auto", label_smoothing=0.0):
+        """Makes the loss of each output, by the name that a phase gives it."""
+        raise TypeError(f"{type(self).__name__} must define `losses_named(name, label_smoothing)`.")
+
+    def learn_loss_weights(self, learn):
+        """Says whether losses are weighted by variances that are learned; a task may have none."""
+        if learn:
+            raise ValueError(
+                f"{type(self).__name__} has no loss weights to learn. Fix: leave `learn_loss_weights` "
+                "out of the phase."
+            )
 
     def _output_weights(self, x, sample_weight):
         """The weights of each output: an absent modality teaches its own head nothing."""
