@@ -470,7 +470,9 @@ class PredictionTask(MultimodalTask):
         if metrics == "auto":
             metrics = None
             named = {name: self.head_of(name) for name in loss}
-            weighted = {name: _metrics(head) for name, head in named.items() if head is not None}
+            weighted = {
+                name: self._metrics_of(head) for name, head in named.items() if head is not None
+            }
             kwargs = {"weighted_metrics": weighted, **kwargs}
         super().compile(
             optimizer=optimizer,
@@ -571,12 +573,12 @@ class PredictionTask(MultimodalTask):
             self.heads["loss_weights"].note()
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
-
-def _metrics(head):
-    if head.is_regression:
-        return [
-            keras.metrics.MeanAbsoluteError(name="mae"),
-            keras.metrics.RootMeanSquaredError(name="rmse"),
-            StandardizedR2Score(head.means, head.deviations, name="r2"),
-        ]
-    return [MeanAveragePrecision(head.num_columns, name="map")]
+    def _metrics_of(self, head):
+        """The metrics of a head that `compile` takes by default."""
+        if head.is_regression:
+            return [
+                keras.metrics.MeanAbsoluteError(name="mae"),
+                keras.metrics.RootMeanSquaredError(name="rmse"),
+                StandardizedR2Score(head.means, head.deviations, name="r2"),
+            ]
+        return [MeanAveragePrecision(head.num_columns, name="map")]
