@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -143,7 +144,10 @@ class Worker:
 
     def _train(self, job):
         train = self._train_frozen if job.kind == "frozen" else self._train_whole
-        metrics, predictions, history, seconds = train(job)
+        with warnings.catch_warnings():
+            # A row without a loss means to leave what that alone trains as it is.
+            warnings.filterwarnings("ignore", "Gradients do not exist")
+            metrics, predictions, history, seconds = train(job)
         result = {
             "row": job.row,
             "seed": job.experiment.training.seed,
