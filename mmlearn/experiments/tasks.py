@@ -1,9 +1,11 @@
 """The kinds of tasks. `TASKS` maps each name to its `TaskKind`."""
 
 from data_prep.names import find
+from mmlearn.experiments.answering import ANSWERING
 from mmlearn.experiments.prediction import PREDICTION
 
 TASKS = {
+    "answering": ANSWERING,
     "prediction": PREDICTION,
 }
 

@@ -48,6 +48,8 @@ class PredictionTask(MultimodalTask):
         **kwargs: of `keras.Model`.
     """
 
+    default_loss_weights = LOSS_WEIGHTS
+
     def __init__(
         self,
         backbone,
@@ -465,7 +467,9 @@ class PredictionTask(MultimodalTask):
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=1e-2)
         if loss_weights == "uncertainty":
             loss_weights, learn_loss_weights = "auto", True
-        loss_weights = self._expand(LOSS_WEIGHTS if loss_weights == "auto" else loss_weights)
+        loss_weights = self._expand(
+            self.default_loss_weights if loss_weights == "auto" else loss_weights
+        )
         if isinstance(loss, str):
             loss = self.losses_named(loss)
         if isinstance(loss, keras.losses.Loss):

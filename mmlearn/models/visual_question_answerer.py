@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from mmlearn.metrics.answer_accuracy import AnswerAccuracy
 from mmlearn.models.multimodal_classifier import MultimodalClassifier
+from mmlearn.models.prediction_task import LOSS_WEIGHTS
 
 SMALLEST_PRIOR = 1e-5  # of an answer that training has hardly seen
 
@@ -16,7 +17,8 @@ class VisualQuestionAnswerer(MultimodalClassifier):
 
     It is a classifier of answers, with sigmoids: people disagree, and the target of each answer is how
     many of them gave it. So it has all that classifiers have; its head `text_classes` answers from the
-    question alone, which is what the image has to beat. The arguments are those of
+    question alone, which is what the image has to beat. The modalities' own heads are not made to agree by
+    default. The arguments are those of
     `MultimodalClassifier`, `label_names` the answers.
 
     An exported one also returns `answer (batch_size,)`, strings, and `answer_probability (batch_size,)`.
@@ -61,6 +63,8 @@ class VisualQuestionAnswerer(MultimodalClassifier):
         Teney et al., "Tips and tricks for visual question answering", 2018, section 3.7.
     """
 
+    # What the image says alone is no answer, and need not agree with what the question does.
+    default_loss_weights = {**LOSS_WEIGHTS, "consistency": 0.0}
     also_served = ("answer", "answer_probability")
 
     def start_from(self, prior):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mmlearn import MultimodalClassifier, VisualQuestionAnswerer
-from mmlearn.models.presets import find_classifier
+from mmlearn.models.presets import find_preset
 from tests import checks, toys
 from tests.models.test_signatures import ALLOWED
 
@@ -106,7 +106,7 @@ def test_it_is_trained_saved_and_served(tmp_path):
         nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
         assert {node.op for node in nodes} - ALLOWED <= {"ArgMax"}
     # A classifier of answers for all that takes a classifier.
-    preset = find_classifier(str(tmp_path / "preset"))
+    preset = find_preset(str(tmp_path / "preset"), MultimodalClassifier)
     again = MultimodalClassifier.from_preset(preset)
     assert type(again) is VisualQuestionAnswerer
     assert again.answer(x, verbose=0) == task.answer(x, verbose=0)
