@@ -8,7 +8,9 @@ from mmlearn.experiments.no_attention import NO_ATTENTION
 from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
 from mmlearn.experiments.shapes_series import SHAPES_SERIES
+from mmlearn.experiments.shapes_vqa import SHAPES_VQA
 from mmlearn.experiments.unified import UNIFIED
+from mmlearn.experiments.vqa import VQA
 
 EXPERIMENTS = {
     "coco": COCO,
@@ -18,7 +20,9 @@ EXPERIMENTS = {
     "report_cnn": REPORT_CNN,
     "shapes": SHAPES,
     "shapes_series": SHAPES_SERIES,
+    "shapes_vqa": SHAPES_VQA,
     "unified": UNIFIED,
+    "vqa": VQA,
 }
 
 
