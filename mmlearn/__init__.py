@@ -10,6 +10,7 @@ _EXPORTS = {
     "MultimodalMultiTask": "mmlearn.models",
     "MultimodalPreprocessor": "mmlearn.models",
     "MultimodalRegressor": "mmlearn.models",
+    "VisualQuestionAnswerer": "mmlearn.models",
 }
 _PACKAGES = (
     "analysis",

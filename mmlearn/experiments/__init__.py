@@ -9,7 +9,9 @@ from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
 from mmlearn.experiments.shapes_retrieval import SHAPES_RETRIEVAL
 from mmlearn.experiments.shapes_series import SHAPES_SERIES
+from mmlearn.experiments.shapes_vqa import SHAPES_VQA
 from mmlearn.experiments.unified import UNIFIED
+from mmlearn.experiments.vqa import VQA
 
 EXPERIMENTS = {
     "coco": COCO,
@@ -20,7 +22,9 @@ EXPERIMENTS = {
     "shapes": SHAPES,
     "shapes_retrieval": SHAPES_RETRIEVAL,
     "shapes_series": SHAPES_SERIES,
+    "shapes_vqa": SHAPES_VQA,
     "unified": UNIFIED,
+    "vqa": VQA,
 }
 
 

@@ -25,6 +25,7 @@ RESULTS = (
     "regions.png",
     "grad_cam.png",
     "words.png",
+    "rationale.png",
 )
 
 

@@ -10,6 +10,7 @@ from mmlearn.models.multimodal_classifier import MultimodalClassifier
 from mmlearn.models.multimodal_multi_task import MultimodalMultiTask
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor
 from mmlearn.models.multimodal_regressor import MultimodalRegressor
+from mmlearn.models.visual_question_answerer import VisualQuestionAnswerer
 
 __all__ = [
     "Head",
@@ -19,4 +20,5 @@ __all__ = [
     "MultimodalMultiTask",
     "MultimodalPreprocessor",
     "MultimodalRegressor",
+    "VisualQuestionAnswerer",
 ]

@@ -26,7 +26,8 @@ def write(task, filepath, verbose=False):
     | `serve_tensors` | the model inputs | `probabilities` |
 
     Of numbers, `values` and `targets` (their names) are in the place of `probabilities` and `labels`. Of
-    several heads, each has its own, with its name before: `objects_probabilities`, `price_values`.
+    several heads, each has its own, with its name before: `objects_probabilities`, `price_values`. A task
+    may add outputs of its own to the first two, see `MultimodalTask.serve_also`.
 
     With Keras on another backend, TensorFlow writes it in a process of its own.
 
@@ -128,7 +129,14 @@ def signatures(task):
     def serve(*values):
         outputs = _explain_raw(task, dict(zip(raw, values, strict=True)))
         own = [name for head in task.described.values() for name in served_names(task, head)]
-        kept = (*own, "modality_weights", "status", "image_status", "audio_status")
+        kept = (
+            *own,
+            *task.also_served,
+            "modality_weights",
+            "status",
+            "image_status",
+            "audio_status",
+        )
         return {name: outputs[name] for name in kept if name in outputs}
 
     def explain(*values):
@@ -170,6 +178,7 @@ def _explain_raw(task, raw):
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
     served = {"status": row_status(task, inputs), **file_statuses(raw, inputs)}
+    served.update(task.serve_also(outputs))
     for head in task.described.values():
         predicted, named = served_names(task, head)
         count = tf.shape(outputs[head.name])[0]

@@ -28,6 +28,7 @@ class MultimodalTask(keras_hub.models.Task):
     preprocessor_cls = MultimodalPreprocessor
     main_output = "classes"
     micro_batches = 1
+    also_served = ()  # the names of what `serve_also` returns
     _run_explainer = None
 
     # --- Parts -------------------------------------------------------------------------------
@@ -350,6 +351,17 @@ class MultimodalTask(keras_hub.models.Task):
             # In a function: Keras would track a model in an attribute as a part of this one.
             self._run_explainer = lambda x: model(x, training=False)
         return self._run_explainer(inputs)
+
+    def serve_also(self, outputs):
+        """What an exported task returns besides its predictions.
+
+        Args:
+            outputs: dict of tensors, as `explain_inputs` returns.
+
+        Returns:
+            A dict of `also_served` to tensors of TensorFlow, `(batch_size, ...)`.
+        """
+        return {}
 
     def with_dtype(self, dtype):
         """Returns a copy with the same weights and preprocessor, in another precision.
