@@ -61,7 +61,7 @@ def matching_accuracy(match, images, texts, num_resamples=1000, seed=0):
     right = {}
     for name, how in (("accuracy", None), ("accuracy_nearest", cosines)):
         others = mismatched_images(images.groups, texts.groups, how, seed)
-        right[name] = (matched + (match(others, rows) <= 0.0)) / 2
+        right[name] = np.mean([matched, match(others, rows) <= 0], axis=0)
     return draw_all(
         lambda weights: {name: own @ weights / weights.sum(axis=0) for name, own in right.items()},
         len(rows),

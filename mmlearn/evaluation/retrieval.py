@@ -147,14 +147,14 @@ def draw_ranks(ranks, image_groups, text_groups, num_resamples=NUM_RESAMPLES, se
     An image comes with its captions, since these are not independent. What is searched stays whole.
 
     Args:
-        ranks: dict of direction to ranks, see `rank_both`.
+        ranks: dict of name to ranks, see `rank_both`; the name ends with the direction.
         image_groups: int array `(num_images,)`.
         text_groups: int array `(num_texts,)`.
         num_resamples: int.
         seed: int.
 
     Returns:
-        A dict of direction to dict of metric to `(1 + num_resamples,)`, see
+        A dict of name to dict of metric to `(1 + num_resamples,)`, see
         `mmlearn.evaluation.intervals.draw_all`: two of these of other ranks of the same queries can be
         compared by `difference`.
     """
@@ -163,18 +163,20 @@ def draw_ranks(ranks, image_groups, text_groups, num_resamples=NUM_RESAMPLES, se
     rows = order[np.searchsorted(image_groups, text_groups, sorter=order)]
 
     def measure(weights):
-        own = {"images_to_text": weights, "text_to_images": weights[rows]}
+        of_texts = weights[rows]
         return {
-            (direction, metric): values
-            for direction, found in ranks.items()
-            for metric, values in score_ranks(found, own[direction]).items()
+            (name, metric): values
+            for name, found in ranks.items()
+            for metric, values in score_ranks(
+                found, of_texts if name.endswith("text_to_images") else weights
+            ).items()
         }
 
-    drawn = {direction: {} for direction in ranks}
-    for (direction, metric), values in draw_all(
+    drawn = {name: {} for name in ranks}
+    for (name, metric), values in draw_all(
         measure, len(image_groups), None, num_resamples, seed
     ).items():
-        drawn[direction][metric] = values
+        drawn[name][metric] = values
     return drawn
 
 

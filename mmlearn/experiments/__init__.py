@@ -7,6 +7,7 @@ from mmlearn.experiments.early import EARLY
 from mmlearn.experiments.no_attention import NO_ATTENTION
 from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
+from mmlearn.experiments.shapes_retrieval import SHAPES_RETRIEVAL
 from mmlearn.experiments.shapes_series import SHAPES_SERIES
 from mmlearn.experiments.shapes_vqa import SHAPES_VQA
 from mmlearn.experiments.unified import UNIFIED
@@ -19,6 +20,7 @@ EXPERIMENTS = {
     "no_attention": NO_ATTENTION,
     "report_cnn": REPORT_CNN,
     "shapes": SHAPES,
+    "shapes_retrieval": SHAPES_RETRIEVAL,
     "shapes_series": SHAPES_SERIES,
     "shapes_vqa": SHAPES_VQA,
     "unified": UNIFIED,

@@ -15,7 +15,7 @@ from mmlearn.losses.contrastive import (
     image_text_sigmoid,
     image_text_triplet,
 )
-from mmlearn.models import gradient_cache, steps
+from mmlearn.models import gradient_cache, retriever_signatures, steps
 from mmlearn.models.batch_contrast import FIRST_TEMPERATURE, BatchContrast
 from mmlearn.models.compiled import compile_function
 from mmlearn.models.mismatched_pairs import MismatchedPairs
@@ -309,12 +309,12 @@ class ImageTextRetriever(MultimodalTask):
     def preprocess_samples(self, x, y=None, sample_weight=None):
         """Labels are left out: what belongs together is all that there is to learn."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(super().preprocess_samples(x))
-        presence = [tf.cast(x[f"{m}_present"], "float32") for m in MODALITIES]
-        weight = tf.reduce_prod(tf.stack(presence), axis=0)
-        if sample_weight is not None:
-            weight *= tf.cast(sample_weight, "float32")
-        targets = dict.fromkeys(self.output, tf.zeros_like(weight))
-        return x, targets, dict.fromkeys(self.output, weight)
+        targets = dict.fromkeys(self.output, tf.zeros_like(x["group"], tf.float32))
+        return x, targets, self._output_weights(x, sample_weight)
+
+    def needed(self, output):
+        """Both modalities: half a pair teaches nothing."""
+        return MODALITIES
 
     def with_backbone(self, backbone):
         """Returns a task on another backbone that shares the heads with this one.
@@ -379,6 +379,10 @@ class ImageTextRetriever(MultimodalTask):
         return super().train_step(*args)
 
     # --- Saving ------------------------------------------------------------------------------
+
+    def signatures(self):
+        """What `export` writes, see `mmlearn.models.retriever_signatures`."""
+        return retriever_signatures.signatures(self)
 
     def _own_config(self):
         names = ("embedding_dim", "pooling", "hidden_dim", "dropout")

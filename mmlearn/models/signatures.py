@@ -11,7 +11,7 @@ import tensorflow as tf
 from data_prep import images
 from mmlearn.layers.masked_mean import masked_mean
 
-_SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
+SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
 _FILES = ("images", "audio")  # what comes as the bytes of files, which may be unreadable
 
 
@@ -67,7 +67,7 @@ def _write(task, filepath, verbose):
     archive = keras.export.ExportArchive()
     archive.track(task)
     archive.track(task.preprocessor)
-    for name, (function, input_signature) in signatures(task).items():
+    for name, (function, input_signature) in task.signatures().items():
         archive.add_endpoint(name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
 
@@ -149,15 +149,15 @@ def signatures(task):
             features, masks = backbone.encode({name: inputs[name] for name in names})
             pooled = masked_mean(features[modality], masks[modality])
             pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
-            name = _SINGULAR.get(modality, modality)
-            return {f"{name}_embedding": pooled, **_statuses({modality: values}, inputs)}
+            name = SINGULAR.get(modality, modality)
+            return {f"{name}_embedding": pooled, **file_statuses({modality: values}, inputs)}
 
         return function
 
     found["serving_default"] = (serve, list(raw.values()))
     found["explain"] = (explain, list(raw.values()))
     for modality, spec in raw.items():
-        found[f"embed_{_SINGULAR.get(modality, modality)}"] = (embed(modality), [spec])
+        found[f"embed_{SINGULAR.get(modality, modality)}"] = (embed(modality), [spec])
     return found
 
 
@@ -177,7 +177,7 @@ def _explain_raw(task, raw):
     inputs = task.preprocessor(raw)
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
-    served = {"status": _status(task, inputs), **_statuses(raw, inputs)}
+    served = {"status": row_status(task, inputs), **file_statuses(raw, inputs)}
     served.update(task.serve_also(outputs))
     for head in task.described.values():
         predicted, named = served_names(task, head)
@@ -197,12 +197,13 @@ def _explain_raw(task, raw):
     return served
 
 
-def _status(task, inputs):
+def row_status(task, inputs):
+    """0 for each row that has a modality, 1 for one that has none."""
     present = tf.stack([inputs[f"{m}_present"] for m in task.backbone.modalities], axis=1)
     return 1 - tf.reduce_max(present, axis=1)
 
 
-def _statuses(raw, inputs):
+def file_statuses(raw, inputs):
     """The status of each file: `image_status`, `audio_status`."""
     statuses = {}
     for modality in _FILES:
@@ -210,6 +211,6 @@ def _statuses(raw, inputs):
             empty = tf.strings.length(raw[modality]) == 0
             status = tf.where(empty, images.ABSENT, images.UNREADABLE)
             is_there = inputs[f"{modality}_present"] == 1
-            name = f"{_SINGULAR.get(modality, modality)}_status"
+            name = f"{SINGULAR.get(modality, modality)}_status"
             statuses[name] = tf.where(is_there, images.OK, status)
     return statuses
