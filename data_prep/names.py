@@ -62,4 +62,5 @@ def parameters(function):
     else:
         found = inspect.signature(function).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {parameter.name: parameter for parameter in found if parameter.kind in named}
+    public = [each for each in found if not each.name.startswith("_")]
+    return {parameter.name: parameter for parameter in public if parameter.kind in named}

@@ -70,6 +70,8 @@ class ShapesSource(Source):
         seed: int. Of the scenes, not of the training; by default that of those there, else 0.
     """
 
+    default_root = os.path.join("data", "shapes")
+
     def __init__(self, root, num_train=None, num_val=None, seed=None):
         super().__init__(root)
         asked = {"num_train": num_train, "num_val": num_val, "seed": seed}

@@ -13,6 +13,7 @@ readings, and for one scene in twenty the sensor was off.
 """
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class ShapesSeriesSource(Source):
         num_val: int. Validation scenes; by default those that are there, else 1,000.
         seed: int. Of scenes and series; by default that of those there, else 0.
     """
+
+    default_root = os.path.join("data", "shapes_series")
 
     def __init__(self, root, num_train=None, num_val=None, seed=None):
         self._scenes = ShapesSource(root, num_train, num_val, seed)

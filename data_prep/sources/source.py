@@ -85,9 +85,11 @@ class Source:
             targets' names).
         settings: dict of what else defines the data, for the record of a run. Plain JSON types.
         root: str. The folder or file.
+        default_root: str, where a source that makes its data puts them; or `None`.
     """
 
     label_kind = "multi_label"
+    default_root = None
     splits = ()
     label_names = ()
 

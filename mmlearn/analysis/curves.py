@@ -35,6 +35,8 @@ LINE_INCHES = 0.17
 def plot_curves(records, path):
     """Draws loss and mAP, or R², over all epochs, training and validation, and `remarks` under them.
 
+    Where there is neither, as of other tasks, all that was measured in validation as well.
+
     Args:
         records: list of dicts `name`, `history`, as `run_phases` returns.
         path: where the PNG goes.
@@ -50,6 +52,11 @@ def plot_curves(records, path):
     if any(key.endswith("r2") for record in records for key in record["history"]):
         names = {name.replace("classes_map", "values_r2"): label for name, label in names.items()}
         names, measured = {"r2": "fused", **names}, "R²"
+    colors = {label: COLORS[label] for label in names.values()}
+    if not any(key in record["history"] for record in records for key in names):
+        names = {key: key.replace("_", " ") for key in _other_metrics(records)}
+        colors = {label: f"C{number}" for number, label in enumerate(names.values())}
+        measured = "metrics"
     end, last = 0, {}
     for record in records:
         history = record["history"]
@@ -60,8 +67,8 @@ def plot_curves(records, path):
         for key, label in names.items():
             for prefix, style in (("", ".-"), ("val_", "x--")):
                 if prefix + key in history:
-                    map_axes.plot(epochs, history[prefix + key], style, color=COLORS[label])
-                    last[label] = COLORS[label]
+                    map_axes.plot(epochs, history[prefix + key], style, color=colors[label])
+                    last[label] = colors[label]
         for axes in (loss_axes, map_axes):
             if end:
                 axes.axvline(end + 0.5, color="0.8", linewidth=1)
@@ -89,6 +96,12 @@ def plot_curves(records, path):
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("\n".join(text), x=0.01, ha="left", fontsize=9, linespacing=1.3)
     figure.savefig(path, dpi=120)
+
+
+def _other_metrics(records):
+    """What was measured in training and in validation and is no loss."""
+    keys = dict.fromkeys(key for record in records for key in record["history"])
+    return [key for key in keys if f"val_{key}" in keys and not key.endswith("loss")]
 
 
 def remarks(records):

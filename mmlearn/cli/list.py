@@ -11,7 +11,7 @@ from mmlearn.experiments import EXPERIMENTS
 
 KINDS = (
     *("augmentations", "consistencies", "encoders", "experiments", "fusions", "loggers", "losses"),
-    *("objectives", "sources"),
+    *("objectives", "sources", "tasks"),
 )
 
 
@@ -38,6 +38,7 @@ def _names(kind):
         from data_prep.mix import MIXES
         from mmlearn.encoders import ENCODERS
         from mmlearn.encoders.image_presets import PRESETS
+        from mmlearn.experiments.tasks import TASKS
         from mmlearn.fusions import FUSIONS
         from mmlearn.losses import classification, regression
         from mmlearn.losses.consistency import CONSISTENCIES
@@ -53,5 +54,6 @@ def _names(kind):
         "loggers": LOGGERS,
         "losses": {**classification.LOSSES, **regression.LOSSES},
         "objectives": OBJECTIVES,
+        "tasks": TASKS,
     }
     return sorted(named[kind])

@@ -35,6 +35,8 @@ def shown_metrics(metrics):
         return [name for name in SHOWN if name in metrics and not name.startswith("top_")]
     # Where one class is true, micro F1 is accuracy.
     found = [name for name in SHOWN if name in metrics and name != "micro_F1"]
+    if not found:  # another task, with a few metrics of its own
+        return list(metrics)
     return sorted(found, key=lambda name: name == "mAP" and "top_1_accuracy" in found)
 
 
@@ -63,7 +65,7 @@ def metrics_table(metrics, title, intervals=None):
         last, kind = kind, _kind_of_row(name)
         if kind != last:
             table.add_section()
-        style = "bold" if name == "fused" else None
+        style = "bold" if name in ("fused", "model") else None
         # Several heads may be of different kinds.
         cells = [f"{values[c]:.4f}" if c in values else "" for c in columns]
         if intervals:

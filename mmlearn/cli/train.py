@@ -82,7 +82,7 @@ def run(args):
         f"Trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all. In {output}/:\n"
         f"  preset/     the Keras model: {record['task']}.from_preset\n"
         "  serving/1/  the SavedModel for TF Serving\n"
-        "  figures/    convergence, attention, calibration, confusion\n"
+        "  figures/    convergence and what else there is to see\n"
         "  run.json    config, metrics, versions",
         highlight=False,
     )

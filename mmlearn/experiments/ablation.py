@@ -108,6 +108,11 @@ def run_ablation(
     # Devices before the first op.
     strategy = make_strategy(training.strategy, training.num_replicas)
     experiment = with_precision(experiment)  # rows of different precisions could not be compared
+    if experiment.model.task.name != "prediction":
+        raise ValueError(
+            f"`ablate` compares models that predict labels. Received: task={experiment.model.task.name!r}. "
+            "Fix: train each variant by itself, such as --model.fusion.name concat."
+        )
     source, _, unlabeled, _ = open_sources(experiment, Hosts(strategy), console)
     if (source.label_kind == "regression") != (metric == "R2"):
         needed = "--metric R2" if source.label_kind == "regression" else "--metric mAP"

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -19,11 +20,11 @@ from rich.console import Console
 from data_prep.fingerprint import fingerprint
 from mmlearn.encoders.features import Features
 from mmlearn.evaluation.evaluate import evaluate
+from mmlearn.experiments.baselines import label_prior
 from mmlearn.experiments.build import build_data, build_task, join_encoders
 from mmlearn.experiments.config import Experiment
 from mmlearn.experiments.output import remove, write_json
 from mmlearn.experiments.run import fit, identity, open_sources
-from mmlearn.experiments.scoring import label_prior
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.feature_cache import FeatureCache
 from mmlearn.training.hosts import Hosts
@@ -143,7 +144,10 @@ class Worker:
 
     def _train(self, job):
         train = self._train_frozen if job.kind == "frozen" else self._train_whole
-        metrics, predictions, history, seconds = train(job)
+        with warnings.catch_warnings():
+            # A row without a loss means to leave what that alone trains as it is.
+            warnings.filterwarnings("ignore", "Gradients do not exist")
+            metrics, predictions, history, seconds = train(job)
         result = {
             "row": job.row,
             "seed": job.experiment.training.seed,
@@ -166,7 +170,8 @@ class Worker:
         if job.kind == "encoders":
             self._save(job, ".weights.npz", _encoder_arrays(fitted.task))
         remove(folder)
-        return fitted.metrics, fitted.predictions, fitted.history, fitted.clock.seconds()["train"]
+        measured, seconds = fitted.measured, fitted.clock.seconds()["train"]
+        return measured.metrics, measured.predictions, fitted.history, seconds
 
     def _train_frozen(self, job):
         """Trains fusion and head on stored features."""

@@ -15,11 +15,12 @@ from data_prep.screening import without_empty, without_unreadable
 from mmlearn.analysis.shots import plot_shots
 from mmlearn.evaluation import scores
 from mmlearn.evaluation.classification import per_class_average_precision, trivial_baselines
-from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
+from mmlearn.experiments.baselines import check_has_classes, label_prior
+from mmlearn.experiments.build import absent_modalities, build_source
 from mmlearn.experiments.config import to_dict
 from mmlearn.experiments.output import MEASURED, check_output, replacing, write_json
 from mmlearn.experiments.run import versions
-from mmlearn.experiments.scoring import label_prior, name_bad_images
+from mmlearn.experiments.scoring import name_bad_images
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.compiled import compile_function

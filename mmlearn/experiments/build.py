@@ -1,34 +1,24 @@
 """The one place where a config becomes objects: source, tokenizer, task, datasets."""
 
 import dataclasses
-import os
 
 import numpy as np
 
 from data_prep import sources, splits
 from data_prep.names import call, find
 from data_prep.pipeline import build_dataset
-from mmlearn import fusions
+from mmlearn.experiments import tasks
 from mmlearn.experiments.config import DataConfig
 from mmlearn.experiments.modalities import BUILDERS
-from mmlearn.models import (
-    MultimodalBackbone,
-    MultimodalClassifier,
-    MultimodalPreprocessor,
-    MultimodalRegressor,
-)
+from mmlearn.models import MultimodalPreprocessor
 from mmlearn.training.data import SourceData
 from mmlearn.training.distribution import Host, synchronize_batch_norm
-
-DEFAULT_ROOTS = {  # of sources that make their data
-    name: os.path.join("data", name) for name in ("shapes", "shapes_series")
-}
 
 
 def build_source(config):
     """Builds the source of a `DataConfig`, with the splits `train` and `val`."""
     cls = sources.get(config.source)
-    root = config.root or DEFAULT_ROOTS.get(config.source)
+    root = config.root or cls.default_root
     if root is None:
         raise ValueError(f"The source {config.source!r} needs a folder. Fix: pass --data.root DIR.")
     source = call(cls, {"root": root, **config.options}, f"source {config.source!r}")
@@ -60,18 +50,18 @@ def build_unlabeled(config):
 
 
 def build_task(config, source, num_replicas=1, dtype=None, unlabeled=None):
-    """Builds the task of a `ModelConfig`, under the current strategy's scope: what the labels ask for.
+    """Builds the task of a `ModelConfig`, under the current strategy's scope.
 
     Args:
         config: `ModelConfig`.
-        source: a source; its labels name the classes or the numbers to predict, its captions train a
-            missing vocabulary.
+        source: a source; its labels name the classes or the numbers to predict, if the task does so,
+            and its captions train a missing vocabulary.
         num_replicas: int. With more than one, batch normalisation is synchronised.
         dtype: dtype policy of the backbone, by default that of Keras; heads compute in float32.
         unlabeled: a source of more captions for a missing vocabulary, or `None`.
 
     Raises:
-        ValueError: when the data lack labels or a modality of the model.
+        ValueError: when the data lack what the task needs, or a modality of the model.
     """
     _check_data(config, source)
     built, converters = {}, {}
@@ -93,54 +83,8 @@ def join_encoders(config, source, built, preprocessor=None, dtype=None):
         preprocessor: `MultimodalPreprocessor`, or `None` for model inputs only.
         dtype: see `build_task`.
     """
-    backbone = MultimodalBackbone(
-        built,
-        fusions.get(config.fusion.name, **config.fusion.options),
-        hidden_dim=config.hidden_dim,
-        dropout=config.dropout,
-        modality_dropout=config.modality_dropout,
-        dtype=dtype,
-    )
-    names = source.label_names
-    options = {
-        "hidden_dim": config.head_hidden_dim,
-        "dropout": config.dropout,
-        "consistency": config.consistency,
-    }
-    if source.label_kind == "regression":
-        targets = np.asarray(source.examples("train").labels, np.float64)
-        deviations = targets.std(axis=0)
-        return MultimodalRegressor(
-            backbone,
-            len(names),
-            preprocessor,
-            target_names=names,
-            means=targets.mean(axis=0),
-            deviations=np.where(deviations > 0, deviations, 1.0),
-            **options,
-        )
-    activation = "softmax" if source.label_kind == "multi_class" else "sigmoid"
-    return MultimodalClassifier(
-        backbone, len(names), preprocessor, names, activation=activation, **options
-    )
-
-
-def check_has_classes(source, what):
-    """Checks that the data have labels that name classes.
-
-    Args:
-        source: a source.
-        what: str. What needs them, for the message.
-
-    Raises:
-        ValueError: when they have none, or regression targets.
-    """
-    if not len(source.label_names) or source.label_kind == "regression":
-        kind = "regression targets" if len(source.label_names) else "no labels"
-        raise ValueError(
-            f"The data in {source.root!r} have {kind}, and {what} needs labels. Fix: another "
-            "source (python -m mmlearn list sources), or a column of labels, --data.options labels=NAME."
-        )
+    kind = tasks.get(config.task.name)
+    return kind.build(config, source, built, preprocessor, dtype)
 
 
 def absent_modalities(modalities, source):
@@ -168,8 +112,7 @@ def absent_modalities(modalities, source):
 
 
 def _check_data(config, source):
-    if source.label_kind != "regression":
-        check_has_classes(source, "a classifier")
+    tasks.get(config.task.name).check(config, source)
     there = [m for m in source.examples("train").modalities if m in BUILDERS]
     for modality in config.modalities:
         if find(modality, BUILDERS, "modality") and modality not in there:

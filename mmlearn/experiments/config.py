@@ -135,8 +135,18 @@ class FusionConfig:
 
 
 @dataclass(frozen=True)
+class TaskConfig:
+    """What the model is for."""
+
+    name: str = "prediction"
+    """`python -m mmlearn list tasks`; `prediction` is of classes or numbers, as the labels say."""
+    options: Options = field(default_factory=dict)
+    """Options of the task, such as `embedding_dim=128` of the retriever."""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """Encoders, fusion, head."""
+    """Encoders, fusion, task."""
 
     modalities: tuple[str, ...] = ("images", "text")
     """Which modalities the model takes: any of `images`, `text`, `audio`, `series`, `table`."""
@@ -146,6 +156,7 @@ class ModelConfig:
     series: SeriesConfig = field(default_factory=SeriesConfig)
     table: TableConfig = field(default_factory=TableConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     hidden_dim: int = 512
     """Size to which features are projected, and of the fused features."""
     head_hidden_dim: int = 256

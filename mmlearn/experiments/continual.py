@@ -15,7 +15,8 @@ from data_prep.screening import without_empty, without_unreadable
 from data_prep.sources.joined import JoinedSource
 from data_prep.splits import Selection
 from mmlearn.evaluation.forgetting import measure_forgetting
-from mmlearn.experiments.build import absent_modalities, build_source, check_has_classes
+from mmlearn.experiments.baselines import check_has_classes
+from mmlearn.experiments.build import absent_modalities, build_source
 from mmlearn.experiments.config import read_run
 from mmlearn.experiments.modalities import BUILDERS
 from mmlearn.models import MultimodalClassifier

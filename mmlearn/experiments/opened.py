@@ -64,7 +64,7 @@ def open_model_and_data(model, data, split="val", batch_size=32, max_examples=No
         )
     task = PredictionTask.from_preset(find_preset(model))
     source = open_fitting_source(task, data, split)
-    prior = prior_of(model, source, split)
+    prior = prior_of(model, task, source, split)
     everything = len(source.examples(split))
     if max_examples is not None and everything > max_examples:
         rows = np.sort(np.random.default_rng(seed).permutation(everything)[:max_examples])

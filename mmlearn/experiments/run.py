@@ -15,13 +15,7 @@ from rich.console import Console
 
 from data_prep.fingerprint import fingerprint
 from data_prep.screening import without_empty, without_unreadable
-from mmlearn.analysis.attention import draw_attention
-from mmlearn.analysis.calibration import plot_calibration
-from mmlearn.analysis.confusion import plot_confusion
 from mmlearn.analysis.curves import plot_curves, remarks
-from mmlearn.evaluation.describe import describe
-from mmlearn.evaluation.evaluate import evaluate
-from mmlearn.evaluation.leave_one_out import leave_one_out
 from mmlearn.experiments.begun import begin
 from mmlearn.experiments.build import (
     build_data,
@@ -34,8 +28,11 @@ from mmlearn.experiments.build import (
 from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
 from mmlearn.experiments.continual import open_earlier, with_earlier_model
 from mmlearn.experiments.output import MEASURED, check_output, remove, replacing, write_json
-from mmlearn.experiments.scoring import baselines_of, label_prior, name_bad_images
+from mmlearn.experiments.scoring import name_bad_images
+from mmlearn.experiments.task_kind import Measured
+from mmlearn.experiments.tasks import kind_of
 from mmlearn.models.prediction_task import PredictionTask
+from mmlearn.models.task import MultimodalTask
 from mmlearn.training import loggers as logger_registry
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
@@ -64,27 +61,23 @@ class Fitted:
         skipped: list of `Unreadable`, the images that were left out.
         reports: dict of split to what was found in it.
         history: list of dicts, as `run_phases` returns.
-        metrics: dict of row to metrics, as `evaluate` and `leave_one_out` return.
-        details: dict of what is known of the metrics, as `describe` returns.
-        predictions: dict of arrays, likewise.
-        prior: float array `(num_columns,)`, the share of each label, or the mean of each target, in the
-            training split.
+        measured: `Measured`, what it scored on the validation split.
+        prior: what is known of the answers before any example is seen, see `TaskKind`: an array or
+            `None`.
         clock: seconds per stage so far.
         earlier: dict, what is known of the model that it went on from; or `None`.
         forgetting: dict, as `measure_forgetting` returns; or `None` where nothing was measured.
     """
 
-    task: PredictionTask
+    task: MultimodalTask
     source: object
     precision: str
     data_print: str
     skipped: list
     reports: dict
     history: list
-    metrics: dict
-    details: dict
-    predictions: dict
-    prior: np.ndarray
+    measured: Measured
+    prior: np.ndarray | None
     clock: "_Clock"
     earlier: dict | None = None
     forgetting: dict | None = None
@@ -218,9 +211,11 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
     keeps = folder and host.is_chief
     checkpoints = open_checkpoints(folder, resolved, data_print, weights) if keeps else None
     clock.lap("build")
-    prior = label_prior(source, "train")
+    kind = kind_of(task)
+    prior = kind.prior(source, "train")
     monitors = []
-    if training.monitor_contribution:
+    monitored = training.monitor_contribution and isinstance(task, PredictionTask)
+    if monitored:
         sample = build_sample(experiment, source, task.preprocessor, MONITORED)
         monitor = ContributionMonitor(
             sample, task, lambda line: console.print(f"[bold]warning[/]: {line}", highlight=False)
@@ -250,20 +245,14 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
         clock.lap("train")
         if not host.is_chief:
             return None
-        if training.monitor_contribution:
+        if monitored:
             clock.part("contribution", monitor.seconds)  # of those of "train"
         if precision != "float32" or host.count > 1:
             # What is scored is what is saved, and computes the same on any device; of several
             # hosts, the others do not take part.
             with strategy.scope() if host.count == 1 else contextlib.nullcontext():
                 task = task.with_dtype("float32")
-        validation = data.on_one_host().validation()
-        rivals = prior, *baselines_of(source, "val", task, prior)
-        metrics, predictions = evaluate(task, validation, *rivals)
-        scores, without = leave_one_out(task, validation)
-        metrics.update(scores)
-        details = describe(task, predictions, *rivals, source.examples("val").groups, without)
-        predictions["ids"] = np.array(source.examples("val").ids)
+        measured = kind.measure(task, source, "val", data.on_one_host().validation(), prior)
         forgetting = earlier and earlier.measure(task, training.batch_size)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         both = ("train", "val")
@@ -279,9 +268,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
         skipped,
         reports,
         history,
-        metrics,
-        details,
-        predictions,
+        measured,
         prior,
         clock,
         earlier and earlier.record(source),
@@ -434,6 +421,7 @@ def save(fitted, experiment, output):
         The record, see `run`.
     """
     task, source, clock = fitted.task, fitted.source, fitted.clock
+    measured = fitted.measured
     # What was chosen, to be repeated on any device; and not what is for one start alone.
     training = dataclasses.replace(experiment.training, precision=fitted.precision, restart=False)
     experiment = dataclasses.replace(experiment, training=training)
@@ -442,19 +430,18 @@ def save(fitted, experiment, output):
             os.makedirs(os.path.join(partial, folder))
         task.save_to_preset(os.path.join(partial, "preset"))
         task.export(os.path.join(partial, "serving", "1"))
-        np.savez_compressed(os.path.join(partial, "predictions.npz"), **fitted.predictions)
+        predictions = {**measured.predictions, "ids": np.array(source.examples("val").ids)}
+        np.savez_compressed(os.path.join(partial, "predictions.npz"), **predictions)
         clock.lap("export")
         plot_curves(fitted.history, os.path.join(partial, "figures", "curves.png"))
-        draw_attention(task, source, os.path.join(partial, "figures"))
-        plot_calibration(task, fitted.predictions, os.path.join(partial, "figures"))
-        plot_confusion(task, fitted.predictions, os.path.join(partial, "figures"))
+        kind_of(task).draw(task, source, measured, os.path.join(partial, "figures"))
         clock.lap("figures")
         record = {
             "output": output,
             "task": type(task).__name__,
             "config": to_dict(experiment),
-            "metrics": fitted.metrics,
-            **fitted.details,
+            "metrics": measured.metrics,
+            **measured.details,
             "history": fitted.history,
             "remarks": remarks(fitted.history),
             "warnings": [line for record in fitted.history for line in find_ignored(record)],
@@ -467,7 +454,7 @@ def save(fitted, experiment, output):
                 "reports": fitted.reports,
                 "skipped": [dataclasses.asdict(item) for item in fitted.skipped],
                 "label_names": source.label_names,
-                "label_prior": fitted.prior.tolist(),
+                "label_prior": None if fitted.prior is None else fitted.prior.tolist(),
             },
             "earlier": fitted.earlier,
             "forgetting": fitted.forgetting,

@@ -85,7 +85,8 @@ def run_search(search, num_trials=20, console=None):
     # Trials of different precisions could not be compared.
     experiment = with_precision(with_earlier_model(experiment))
     source = build_source(experiment.data)
-    if (source.label_kind == "regression") != (search.metric == "R2"):
+    is_prediction = experiment.model.task.name == "prediction"
+    if is_prediction and (source.label_kind == "regression") != (search.metric == "R2"):
         needed = "--metric R2" if source.label_kind == "regression" else "--metric mAP"
         raise ValueError(
             f"The labels of {source.root!r} are {source.label_kind}, which {search.metric} is no metric "
@@ -271,7 +272,7 @@ def _run_trial(trial, study, search, output, console, title):
     keras.utils.clear_session()  # so that memory does not grow
     try:
         fitted = fit(experiment, console, folder, callbacks=[report])
-        scores = fitted.metrics["fused"]
+        scores = next(iter(fitted.measured.metrics.values()))  # of the model itself
         value = find(search.metric, scores, "metric of this task")
         if not np.isfinite(value):
             raise ValueError(f"{search.metric} is {value}.")

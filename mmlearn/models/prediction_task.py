@@ -295,6 +295,14 @@ class PredictionTask(MultimodalTask):
             return None
         return output.removesuffix(f"_{head.name}")
 
+    def needed(self, output):
+        """The modalities without which an example says nothing about an output: a tuple of names."""
+        if output == "grounding":
+            return ("images", "text")
+        if self.head_of(output) is None:  # agreement
+            return self.backbone.modalities
+        return super().needed(output)
+
     def set_trainable(self, names, blocks=0):
         """Makes exactly these parts trainable, see `MultimodalTask.set_trainable`.
 

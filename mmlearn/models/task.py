@@ -1,5 +1,7 @@
 """What all tasks share: raw data in, phases by part names, presets, export."""
 
+import functools
+
 import keras
 import keras_hub
 import numpy as np
@@ -17,7 +19,9 @@ class MultimodalTask(keras_hub.models.Task):
 
     A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),
     builds the functional model with named outputs, the main one first, and defines
-    `targets(y)`.
+    `targets(y)`; `with_backbone(backbone)`, a task on another backbone that shares the heads;
+    `losses_named(name, label_smoothing)`, what phases compile it with; and a `compile` that takes
+    `loss_weights` by name or group, `learn_loss_weights` and `micro_batches`.
     """
 
     backbone_cls = MultimodalBackbone
@@ -60,6 +64,11 @@ class MultimodalTask(keras_hub.models.Task):
         """The one modality that an output (or head) sees, or `None`."""
         modality = output.removesuffix(f"_{self.main_output}")
         return modality if modality in self.backbone.modalities else None
+
+    def needed(self, output):
+        """The modalities without which an example says nothing about an output: a tuple of names."""
+        modality = self.modality_of(output)
+        return () if modality is None else (modality,)
 
     @property
     def part_groups(self):
@@ -120,23 +129,32 @@ class MultimodalTask(keras_hub.models.Task):
         """Returns the target of each output, from the labels `y`."""
         raise TypeError(f"{type(self).__name__} must define `targets(y)`.")
 
+    def with_backbone(self, backbone):
+        """Returns a task on another backbone that shares the heads with this one."""
+        raise TypeError(f"{type(self).__name__} must define `with_backbone(backbone)`.")
+
+    def losses_named(self, name="auto", label_smoothing=0.0):
+        """Makes the loss of each output, by the name that a phase gives it."""
+        raise TypeError(f"{type(self).__name__} must define `losses_named(name, label_smoothing)`.")
+
+    def learn_loss_weights(self, learn):
+        """Says whether losses are weighted by variances that are learned; a task may have none."""
+        if learn:
+            raise ValueError(
+                f"{type(self).__name__} has no loss weights to learn. Fix: leave `learn_loss_weights` "
+                "out of the phase."
+            )
+
     def _output_weights(self, x, sample_weight):
-        """The weights of each output: an absent modality teaches its own head nothing."""
+        """The weights of each output: what an example lacks can teach it nothing."""
         presence = {m: tf.cast(x[f"{m}_present"], "float32") for m in self.backbone.modalities}
-        everything = tf.reduce_prod(tf.stack(list(presence.values())), axis=0)
-        base = tf.ones_like(everything)
+        base = tf.ones_like(next(iter(presence.values())))
         if sample_weight is not None:
             base = tf.cast(sample_weight, "float32")
-        weights = {}
-        for name in self.output:
-            weights[name] = base
-            if name.endswith("consistency"):
-                weights[name] = base * everything
-            elif name == "grounding":
-                weights[name] = base * presence["images"] * presence["text"]
-            elif self.is_auxiliary(name):
-                weights[name] = base * presence[self.modality_of(name)]
-        return weights
+        return {
+            name: functools.reduce(tf.multiply, (presence[m] for m in self.needed(name)), base)
+            for name in self.output
+        }
 
     def _check_rows(self, has_value):
         """Checks that every row has a modality: there is nothing to learn from, or to predict."""

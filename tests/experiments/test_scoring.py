@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.sources.shapes import ShapesSource
 from mmlearn.evaluation.keywords import keyword_match
-from mmlearn.experiments.scoring import baselines_of
+from mmlearn.experiments.baselines import baselines_of
 from mmlearn.models.head import Head
 from tests.evaluation.test_describe import Described
 
