@@ -4,6 +4,7 @@ Importing this package imports every encoder and fusion, so that saved models ca
 """
 
 from mmlearn.models.head import Head
+from mmlearn.models.image_captioner import ImageCaptioner
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_classifier import MultimodalClassifier
 from mmlearn.models.multimodal_multi_task import MultimodalMultiTask
@@ -12,6 +13,7 @@ from mmlearn.models.multimodal_regressor import MultimodalRegressor
 
 __all__ = [
     "Head",
+    "ImageCaptioner",
     "MultimodalBackbone",
     "MultimodalClassifier",
     "MultimodalMultiTask",

@@ -66,7 +66,7 @@ def _write(task, filepath, verbose):
     archive = keras.export.ExportArchive()
     archive.track(task)
     archive.track(task.preprocessor)
-    for name, (function, input_signature) in signatures(task).items():
+    for name, (function, input_signature) in task.signatures().items():
         archive.add_endpoint(name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
 
@@ -110,7 +110,7 @@ def _write_by_tensorflow(task, folder):
 
 
 def signatures(task):
-    """Returns `{name: (function, input_signature)}` of a task."""
+    """Returns `{name: (function, input_signature)}` of a task that predicts."""
     backbone, preprocessor = task.backbone, task.preprocessor
     raw = {
         modality: converter.raw_spec(modality)
@@ -142,7 +142,7 @@ def signatures(task):
             pooled = masked_mean(features[modality], masks[modality])
             pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
             name = _SINGULAR.get(modality, modality)
-            return {f"{name}_embedding": pooled, **_statuses({modality: values}, inputs)}
+            return {f"{name}_embedding": pooled, **file_statuses({modality: values}, inputs)}
 
         return function
 
@@ -169,7 +169,7 @@ def _explain_raw(task, raw):
     inputs = task.preprocessor(raw)
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
-    served = {"status": _status(task, inputs), **_statuses(raw, inputs)}
+    served = {"status": _status(task, inputs), **file_statuses(raw, inputs)}
     for head in task.described.values():
         predicted, named = served_names(task, head)
         count = tf.shape(outputs[head.name])[0]
@@ -193,8 +193,13 @@ def _status(task, inputs):
     return 1 - tf.reduce_max(present, axis=1)
 
 
-def _statuses(raw, inputs):
-    """The status of each file: `image_status`, `audio_status`."""
+def file_statuses(raw, inputs):
+    """The status of each file: `image_status`, `audio_status`.
+
+    Args:
+        raw: dict of modality to a batch of what was sent.
+        inputs: dict of the model inputs that were made of it.
+    """
     statuses = {}
     for modality in _FILES:
         if modality in raw:
