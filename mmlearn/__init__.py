@@ -4,6 +4,7 @@ import importlib
 
 _EXPORTS = {
     "Head": "mmlearn.models",
+    "ImageCaptioner": "mmlearn.models",
     "ImageTextRetriever": "mmlearn.models",
     "MultimodalBackbone": "mmlearn.models",
     "MultimodalClassifier": "mmlearn.models",

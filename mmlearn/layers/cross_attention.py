@@ -13,7 +13,8 @@ def cross_attention(query, key, value, mask=None, dropout=None):
         query: float tensor `(batch_size, num_heads, query_length, head_dim)`.
         key: float tensor `(batch_size, num_heads, key_length, head_dim)`.
         value: float tensor `(batch_size, num_heads, key_length, value_dim)`.
-        mask: bool tensor `(batch_size, key_length)`, `True` where a key is real, or `None`.
+        mask: bool tensor `(batch_size, key_length)`, `True` where a key is real, or one
+            `(batch_size, query_length, key_length)`, `True` where a query may attend to a key; or `None`.
         dropout: callable applied to the scores before they weigh the values, or `None`.
 
     Returns:
@@ -29,7 +30,8 @@ def cross_attention(query, key, value, mask=None, dropout=None):
     if mask is None:
         scores = _softmax(logits)
     else:
-        mask = ops.cast(mask[:, None, None, :], logits.dtype)
+        mask = ops.cast(mask, logits.dtype)
+        mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None, :, :]
         # Subtracting a big number, not -inf, keeps fully masked rows finite; the product with the
         # mask makes them, and all masked keys, exactly zero.
         scores = _softmax(logits - (1.0 - mask) * 1e4) * mask

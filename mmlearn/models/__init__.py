@@ -4,6 +4,7 @@ Importing this package imports every encoder and fusion, so that saved models ca
 """
 
 from mmlearn.models.head import Head
+from mmlearn.models.image_captioner import ImageCaptioner
 from mmlearn.models.image_text_retriever import ImageTextRetriever
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_classifier import MultimodalClassifier
@@ -14,6 +15,7 @@ from mmlearn.models.visual_question_answerer import VisualQuestionAnswerer
 
 __all__ = [
     "Head",
+    "ImageCaptioner",
     "ImageTextRetriever",
     "MultimodalBackbone",
     "MultimodalClassifier",

@@ -18,11 +18,13 @@ class MultimodalBackbone(keras_hub.models.Backbone):
     The functional inputs are those that each encoder names (`images`; `token_ids`, `segment_ids`,
     `padding_mask`) and an int32 `"{modality}_present" (batch_size,)` per modality. The outputs are
     those of the fusion, `fused_features` among them, and the dicts `features` and `masks` of the
-    encoders' raw results.
+    encoders' raw results. Without a fusion, for tasks that join the modalities themselves, these two are
+    all, and the mask of an absent modality is `False` throughout.
 
     Args:
         encoders: dict of modality to encoder, one or more (see `mmlearn.encoders.encoder`).
-        fusion: a fusion (see `mmlearn.fusions.fusion`).
+        fusion: a fusion (see `mmlearn.fusions.fusion`), or `None`: then there are no projections, no
+            missing tokens and no `fuse`, and the other arguments up to `dtype` mean nothing.
         hidden_dim: int. Size to which every modality's features are projected.
         dropout: float in [0, 1). Rate on the projected features.
         modality_dropout: float in [0, 1). Probability with which a whole modality of an example is
@@ -62,10 +64,12 @@ class MultimodalBackbone(keras_hub.models.Backbone):
         self.encoders = {modality: encoders[modality] for modality in sorted(encoders)}
         self.fusion = fusion
         if dtype is not None and _share is None:
-            for part in (*self.encoders.values(), fusion):
+            for part in (*self.encoders.values(), *([] if fusion is None else [fusion])):
                 for layer in part._flatten_layers():
                     layer.dtype_policy = dtype
-        if _share is not None:
+        if fusion is None:
+            self.projections, self.missing_tokens = {}, {}
+        elif _share is not None:
             self.projections, self.missing_tokens = _share.projections, _share.missing_tokens
             self.modality_dropout_layer = _share.modality_dropout_layer
             self.dropout_layer = _share.dropout_layer
@@ -88,7 +92,13 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             presence[modality] = keras.Input((), dtype="int32", name=name)
             inputs.update({**encoder.model_inputs(modality), name: presence[modality]})
         features, masks = self.encode(inputs)
-        outputs = self.fuse(features, masks, presence)
+        if fusion is None:
+            outputs = {}
+            for modality, present in presence.items():
+                is_there = ops.cast(present, "bool")[:, None]
+                masks[modality] = ops.logical_and(masks[modality], is_there)
+        else:
+            outputs = self.fuse(features, masks, presence)
         super().__init__(
             inputs=inputs,
             outputs={**outputs, "features": features, "masks": masks},
@@ -114,12 +124,12 @@ class MultimodalBackbone(keras_hub.models.Backbone):
         Args:
             images: name or instance of the image encoder, or `None`.
             text: name or instance of the text encoder, or `None`.
-            fusion: name or instance.
+            fusion: name or instance, or `None`.
             **kwargs: of the constructor.
         """
         chosen = {"images": images, "text": text}
         encoders = {m: encoder_registry.get(m, e) for m, e in chosen.items() if e is not None}
-        return cls(encoders, fusions.get(fusion), **kwargs)
+        return cls(encoders, fusion and fusions.get(fusion), **kwargs)
 
     @property
     def combines(self):
@@ -166,8 +176,10 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             that modality dropout hides in training too.
 
         Raises:
-            ValueError: when it combines predictions and returns no weights.
+            ValueError: when it combines predictions and returns no weights, or there is no fusion.
         """
+        if self.fusion is None:
+            raise ValueError("This backbone has no fusion. Fix: pass `fusion` to its constructor.")
         present = ops.stack([ops.cast(presence[m], "bool") for m in self.encoders], axis=1)
         present = self.modality_dropout_layer(present, training=training)
         projected, known = {}, {}
@@ -215,7 +227,7 @@ class MultimodalBackbone(keras_hub.models.Backbone):
                 "encoders": {
                     m: keras.saving.serialize_keras_object(e) for m, e in self.encoders.items()
                 },
-                "fusion": keras.saving.serialize_keras_object(self.fusion),
+                "fusion": self.fusion and keras.saving.serialize_keras_object(self.fusion),
                 "hidden_dim": self.hidden_dim,
                 "dropout": self.dropout,
                 "modality_dropout": self.modality_dropout,
@@ -230,7 +242,8 @@ class MultimodalBackbone(keras_hub.models.Backbone):
             m: keras.saving.deserialize_keras_object(e) if isinstance(e, dict) else e
             for m, e in config["encoders"].items()
         }
-        config["fusion"] = fusions.get(config["fusion"])
+        if config["fusion"] is not None:
+            config["fusion"] = fusions.get(config["fusion"])
         policy = config.pop("dtype_policy", None)
         if config.get("dtype") is None and policy is not None:
             config["dtype"] = keras.dtype_policies.get(policy)

@@ -42,8 +42,9 @@ class MultimodalTask(keras_hub.models.Task):
         backbone = self.backbone
         fusion, added = split_fusion(backbone.fusion)
         parts = {f"{m}_encoder": [encoder] for m, encoder in backbone.encoders.items()}
-        parts["fusion"] = [fusion]
-        for modality in backbone.modalities:
+        if fusion is not None:
+            parts["fusion"] = [fusion]
+        for modality in backbone.projections:
             own = [backbone.projections[modality], backbone.missing_tokens[modality]]
             if modality in added:
                 parts[f"{modality}_fusion"] = [*added[modality], *own]
@@ -91,7 +92,7 @@ class MultimodalTask(keras_hub.models.Task):
             if len(self.backbone.modalities) - len(added) == 1:  # that one's own head is new, too
                 groups[modality] = [*own, "auxiliary_heads"]
         # With one modality, the way from its encoder to the output is the modality's own head.
-        groups.setdefault("auxiliary_heads", ["fusion", "head"])
+        groups.setdefault("auxiliary_heads", [n for n in ("fusion", "head") if n in parts])
         return groups
 
     def set_trainable(self, names, blocks=0):
@@ -451,6 +452,10 @@ class MultimodalTask(keras_hub.models.Task):
     def _not_in_task_weights(self):
         return [*self.backbone._flatten_layers(), self.optimizer]
 
+    def signatures(self):
+        """What an exported model can be asked: dict of name to `(function, input_signature)`."""
+        return signatures.signatures(self)
+
     def export(self, filepath, format="tf_saved_model", verbose=False):
         """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
 
@@ -465,10 +470,6 @@ class MultimodalTask(keras_hub.models.Task):
         """
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
-
-    def signatures(self):
-        """What `export` writes: a dict of name to `(function, input signature)`."""
-        return signatures.signatures(self)
 
 
 def _arrays(data):
