@@ -164,8 +164,11 @@ def build_dataset(
     if preprocessor is None:
         return with_threads(dataset).prefetch(PREFETCH)
 
+    own = {"id", "group", "labels"}
+    if getattr(preprocessor, "with_group", False):
+        own.remove("group")
+
     def to_model_inputs(batch, weights, seeds):
-        own = ("id", "group", "labels")
         x, y = preprocessor({k: v for k, v in batch.items() if k not in own}), batch["labels"]
         for number, mixed in enumerate(mixes):
             x, y = mixed(x, y, tf.random.fold_in(seeds[0], number + 1))

@@ -5,11 +5,13 @@ import importlib
 _EXPORTS = {
     "Head": "mmlearn.models",
     "ImageCaptioner": "mmlearn.models",
+    "ImageTextRetriever": "mmlearn.models",
     "MultimodalBackbone": "mmlearn.models",
     "MultimodalClassifier": "mmlearn.models",
     "MultimodalMultiTask": "mmlearn.models",
     "MultimodalPreprocessor": "mmlearn.models",
     "MultimodalRegressor": "mmlearn.models",
+    "VisualQuestionAnswerer": "mmlearn.models",
 }
 _PACKAGES = (
     "analysis",

@@ -11,6 +11,7 @@ SOURCES = {
     "image_folder": ("data_prep.sources.image_folder", "ImageFolderSource"),
     "karpathy": ("data_prep.sources.karpathy", "KarpathySource"),
     "shapes": ("data_prep.sources.shapes", "ShapesSource"),
+    "shapes_questions": ("data_prep.sources.shapes_questions", "ShapesQuestionsSource"),
     "shapes_series": ("data_prep.sources.shapes_series", "ShapesSeriesSource"),
     "shards": ("data_prep.sources.shards", "ShardsSource"),
     "table": ("data_prep.sources.table", "TableSource"),

@@ -1,9 +1,9 @@
 """Answers of people to visual questions: one spelling for each, and targets from how many agree.
 
 The spelling is that of the official VQA evaluation. It first handles punctuation, then words, and
-the order matters: "a/c" becomes "a c", and then "c". The official evaluation leaves the ten answers
-to a question alone where all are equal, and never handles their words; it handles the predicted
-answer fully. Here every answer is handled fully, so its spelling depends on nothing but itself.
+the order matters: "a/c" becomes "a c", and then "c". The official evaluation leaves the answers to a
+question alone where the ten are equal. Here every answer is handled, so its spelling depends on
+nothing but itself.
 
 Reference: Antol et al. (2015), "VQA: Visual Question Answering".
 """

@@ -1,46 +1,12 @@
-"""Figures of errors: the worst examples, the classes, the slices."""
-
-import textwrap
+"""Figures of errors: the classes, the slices."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mmlearn.evaluation.per_class import false_rate, miss_rate, order_by_errors
 
-COLUMNS = 4
-LINE = 34  # characters under a picture
 SHOWN_CLASSES = 30
 BETTER, WORSE, UNCLEAR = "tab:green", "tab:red", "0.6"
-
-
-def plot_worst(examples, path):
-    """Draws examples with their captions, and what is wrong.
-
-    Args:
-        examples: list of dicts: `image` (uint8 array, maybe of no pixels, or `None`), `text` (str) and
-            `lines` (list of str, shown below).
-        path: where the PNG goes.
-    """
-    rows = max(-(-len(examples) // COLUMNS), 1)
-    texts = []
-    for example in examples:
-        lines = [example["text"], *example["lines"]]
-        texts.append([part for line in lines for part in textwrap.wrap(line, LINE)])
-    tallest = max(map(len, texts), default=1)
-    # A bare figure, not pyplot: it needs no display and leaves a notebook's backend alone.
-    figure = Figure(figsize=(3.1 * COLUMNS, rows * (2.6 + 0.17 * tallest)), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for panel in panels[len(examples) :]:
-        panel.axis("off")
-    for panel, example, lines in zip(panels, examples, texts, strict=False):
-        image = example["image"]
-        if image is not None and image.size:
-            panel.imshow(image)
-        panel.set_xticks([])
-        panel.set_yticks([])
-        text = "\n".join(lines + [""] * (tallest - len(lines)))
-        panel.set_xlabel(text, fontsize=9, loc="left", linespacing=1.25, parse_math=False)
-    figure.savefig(path, dpi=100)
 
 
 def plot_classes(classes, path):

@@ -18,7 +18,9 @@ from mmlearn.analysis.attention import (
 )
 from mmlearn.analysis.grad_cam import grad_cam
 from mmlearn.analysis.integrated_gradients import integrated_gradients
+from mmlearn.analysis.rationale import plot_rationale, rationale
 from mmlearn.analysis.rollout import rollout
+from mmlearn.models.visual_question_answerer import VisualQuestionAnswerer
 
 DIGITS = 5  # of the numbers in the record
 
@@ -32,14 +34,16 @@ def explain_example(task, x, image, folder, label=None, count=3):
         image: uint8 array `(height, width, 3)` of its image, or `None`.
         folder: str. Where the figures go: `attention.png`, the words' maps; `heads.png`, those of each
             layer and head; `rollout.png`; `regions.png`, which regions attend to each word;
-            `grad_cam.png`; `words.png`, integrated gradients.
+            `grad_cam.png`; `words.png`, integrated gradients; `rationale.png`, of an answer to a
+            question.
         label: str, the class that Grad-CAM and integrated gradients are of, or `None` for the likeliest
             `count` ones.
         count: int.
 
     Returns:
         The record, of plain JSON types: `predictions`, `modality_weights`, `words`, `attention`,
-        `grad_cam`, `integrated_gradients`, `figures`, and `remarks`, sentences on what there is not.
+        `grad_cam`, `integrated_gradients`, `rationale` (of an answer to a question), `figures`, and
+        `remarks`, sentences on what there is not.
 
     Raises:
         ValueError: when there is no such label.
@@ -86,6 +90,11 @@ def explain_example(task, x, image, folder, label=None, count=3):
             for name, each in shares.items()
         }
         plot_contributions(shares, path("words.png"))
+    if isinstance(task, VisualQuestionAnswerer) and image is not None and text is not None:
+        found = rationale(task, image, text)
+        if found is not None:
+            record["rationale"] = found
+            plot_rationale(image, found, path("rationale.png"))
     return record
 
 

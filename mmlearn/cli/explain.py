@@ -9,7 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
-from mmlearn.cli.explanation_tables import contributions_table
+from mmlearn.cli.explanation_tables import contributions_table, rationale_line
 from mmlearn.cli.tables import evidence_table
 
 
@@ -79,6 +79,8 @@ def run(args):
             weights = record["modality_weights"].items()
             shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights)
             console.print(f"modality weights: {shares}", highlight=False)
+        if "rationale" in record:
+            console.print(rationale_line(record["rationale"]), highlight=False)
         if "integrated_gradients" in record:
             console.print(contributions_table(record["integrated_gradients"]))
         for remark in record["remarks"]:

@@ -18,3 +18,13 @@ def contributions_table(contributions):
     table.add_section()
     table.add_row("other tokens", *(f"{c['special']:+.2f}" for c in contributions.values()))
     return table
+
+
+def rationale_line(found):
+    """Says what an answer rests on, as `mmlearn.analysis.rationale.rationale` returns it."""
+    words = ", ".join(f"{each['word']} {each['share']:.0%}" for each in found["regions"])
+    return (
+        f"answer: {found['answer']} ({found['probability']:.2f}); its words attend most to "
+        f"{len(found['regions'])} regions ({words}); without these {found['answer_without']} "
+        f"({found['answer']}: {found['probability_without']:.2f})"
+    )

@@ -24,10 +24,10 @@ def run(args):
     """Exports the model."""
     options = tyro.cli(Export, prog="python -m mmlearn export", args=args)
     with quiet_start():
-        from mmlearn.models.prediction_task import PredictionTask
         from mmlearn.models.presets import find_preset
+        from mmlearn.models.task import MultimodalTask
 
-    task = PredictionTask.from_preset(find_preset(options.model))
+    task = MultimodalTask.from_preset(find_preset(options.model))
     folder = options.output or os.path.join(options.model, "serving")
     version = options.version
     if version is None:

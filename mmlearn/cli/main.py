@@ -19,6 +19,8 @@ VERBS = {
     "robustness": "score a saved model on damaged images and texts",
     "errors": "where a saved model is wrong",
     "predict": "labels for an image, a text and so on",
+    "index": "an index of images for a saved retriever, or of captions",
+    "search": "images for a text or an image, or captions",
     "explain": "what a prediction is made of, in figures; or how far these can be trusted",
     "export": "write a SavedModel for TF Serving",
     "list": "what can be named in a config",

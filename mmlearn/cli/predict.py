@@ -50,7 +50,7 @@ def run(args):
         from mmlearn.models.prediction_task import PredictionTask
         from mmlearn.models.presets import find_preset
 
-    task = PredictionTask.from_preset(find_preset(options.model))
+    task = PredictionTask.from_preset(find_preset(options.model, PredictionTask))
     explanation = task.explain(_read(options))
     console = Console(stderr=options.json)
     printed, chosen = {}, {}

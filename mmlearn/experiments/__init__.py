@@ -7,8 +7,12 @@ from mmlearn.experiments.early import EARLY
 from mmlearn.experiments.no_attention import NO_ATTENTION
 from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
+from mmlearn.experiments.shapes_captions import SHAPES_CAPTIONS
+from mmlearn.experiments.shapes_retrieval import SHAPES_RETRIEVAL
 from mmlearn.experiments.shapes_series import SHAPES_SERIES
+from mmlearn.experiments.shapes_vqa import SHAPES_VQA
 from mmlearn.experiments.unified import UNIFIED
+from mmlearn.experiments.vqa import VQA
 
 EXPERIMENTS = {
     "coco": COCO,
@@ -17,8 +21,12 @@ EXPERIMENTS = {
     "no_attention": NO_ATTENTION,
     "report_cnn": REPORT_CNN,
     "shapes": SHAPES,
+    "shapes_retrieval": SHAPES_RETRIEVAL,
+    "shapes_captions": SHAPES_CAPTIONS,
     "shapes_series": SHAPES_SERIES,
+    "shapes_vqa": SHAPES_VQA,
     "unified": UNIFIED,
+    "vqa": VQA,
 }
 
 

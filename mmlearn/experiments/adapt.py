@@ -24,7 +24,7 @@ from mmlearn.experiments.scoring import name_bad_images
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.compiled import compile_function
-from mmlearn.models.presets import find_classifier
+from mmlearn.models.presets import find_preset
 from mmlearn.training.callbacks import progress_bar
 from mmlearn.training.linear_head import draw_shots, fit_linear_head
 
@@ -79,7 +79,7 @@ def adapt(
     counts = shot_counts(shots, shots_max)
     if num_seeds < 1:
         raise ValueError(f"`num_seeds` must be at least 1. Received: num_seeds={num_seeds}.")
-    preset = find_classifier(model)
+    preset = find_preset(model, MultimodalClassifier)
     output = output or default_output(model, data.source)
     check_output(output, "an adaptation", "shots.json", RESULTS)
     source = build_source(data)

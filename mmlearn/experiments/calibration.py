@@ -59,7 +59,7 @@ def calibrate_model(
         ValueError: when an option, the model, the data (`DataError`) or the output is not right.
     """
     start = time.monotonic()
-    task = PredictionTask.from_preset(find_preset(model))
+    task = PredictionTask.from_preset(find_preset(model, PredictionTask))
     check_scopes(task, temperatures, thresholds)
     output = output or default_output(model, "calibrated")
     check_output(output, "a calibration", "calibration.json", RESULTS)

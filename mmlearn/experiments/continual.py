@@ -20,7 +20,7 @@ from mmlearn.experiments.build import absent_modalities, build_source
 from mmlearn.experiments.config import read_run
 from mmlearn.experiments.modalities import BUILDERS
 from mmlearn.models import MultimodalClassifier
-from mmlearn.models.presets import find_classifier, find_preset
+from mmlearn.models.presets import find_preset
 from mmlearn.training.continual import continual_learner, with_classes
 from mmlearn.training.distribution import synchronize_batch_norm
 
@@ -79,7 +79,7 @@ def open_earlier(experiment, output, console):
             f"--continual.distillation needs TensorFlow. Received: Keras on {keras.config.backend()}. "
             "Fix: KERAS_BACKEND=tensorflow, or --continual.rehearsal instead."
         )
-    preset = find_classifier(config.model)
+    preset = find_preset(config.model, MultimodalClassifier)
     if os.path.realpath(output) == os.path.realpath(os.path.dirname(os.path.abspath(preset))):
         raise ValueError(
             f"The output {output!r} is the earlier model, which would be replaced. Fix: pass another "

@@ -7,13 +7,10 @@ import numpy as np
 
 from data_prep.pipeline import build_dataset
 from data_prep.splits import Selection
-from mmlearn.analysis.errors import (
-    plot_classes,
-    plot_slices,
-    plot_worst,
-)
+from mmlearn.analysis.errors import plot_classes, plot_slices
 from mmlearn.analysis.evidence import ERRORS
 from mmlearn.analysis.example_slices import slice_examples
+from mmlearn.analysis.gallery import plot_gallery
 from mmlearn.evaluation.confusion import find_errors, predicted_labels
 from mmlearn.evaluation.evaluate import evaluate
 from mmlearn.evaluation.example_scores import example_score_name, example_scores
@@ -101,7 +98,7 @@ def find_failures(
     )
 
     def draw(folder):
-        plot_worst(gallery, os.path.join(folder, "errors_worst.png"))
+        plot_gallery(gallery, os.path.join(folder, "errors_worst.png"))
         if compared:
             plot_slices(compared, os.path.join(folder, "errors_slices.png"))
         if classes is not None:

@@ -25,6 +25,7 @@ RESULTS = (
     "regions.png",
     "grad_cam.png",
     "words.png",
+    "rationale.png",
 )
 
 
@@ -44,7 +45,7 @@ def explain_model(model, x, output, label=None):
         ValueError: when there is no model, label or readable image, or the folder is something else.
     """
     check_output(output, "an explanation", RECORD, RESULTS)
-    task = PredictionTask.from_preset(find_preset(model))
+    task = PredictionTask.from_preset(find_preset(model, PredictionTask))
     unknown = sorted(set(x) - set(task.backbone.modalities))
     if unknown:
         raise ValueError(
@@ -93,7 +94,7 @@ def measure_model(
     Raises:
         ValueError: when there is no model, or the data have no boxes.
     """
-    task = PredictionTask.from_preset(find_preset(model))
+    task = PredictionTask.from_preset(find_preset(model, PredictionTask))
     source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
     source, _ = without_empty(source, (split,), task.backbone.modalities)
     record = measure_grounding(task, source, split, count, num_curves, seed)

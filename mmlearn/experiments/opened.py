@@ -62,7 +62,7 @@ def open_model_and_data(model, data, split="val", batch_size=32, max_examples=No
         raise ValueError(
             f"`max_examples` must be at least 1. Received: max_examples={max_examples}."
         )
-    task = PredictionTask.from_preset(find_preset(model))
+    task = PredictionTask.from_preset(find_preset(model, PredictionTask))
     source = open_fitting_source(task, data, split)
     prior = prior_of(model, task, source, split)
     everything = len(source.examples(split))

@@ -1,10 +1,16 @@
 """The kinds of tasks. `TASKS` maps each name to its `TaskKind`."""
 
 from data_prep.names import find
+from mmlearn.experiments.answering import ANSWERING
+from mmlearn.experiments.captioning import CAPTIONING
 from mmlearn.experiments.prediction import PREDICTION
+from mmlearn.experiments.retrieval import RETRIEVAL
 
 TASKS = {
+    "answering": ANSWERING,
+    "captioning": CAPTIONING,
     "prediction": PREDICTION,
+    "retrieval": RETRIEVAL,
 }
 
 

@@ -88,6 +88,66 @@ def image_text_contrast(images, texts, rows, all_images, all_texts, all_rows, sc
     return (to_text + to_image) / 2
 
 
+def image_text_sigmoid(images, texts, rows, all_images, all_texts, all_rows, scale, bias=0.0):
+    """How hard it is to say of each image and each text of a batch whether they are a pair.
+
+    Args:
+        images: see `image_text_contrast`, likewise the others.
+        texts: likewise.
+        rows: likewise.
+        all_images: likewise.
+        all_texts: likewise.
+        all_rows: likewise.
+        scale: likewise.
+        bias: float or scalar tensor, added to the scaled cosines; below 0, since most are no pair.
+
+    Returns:
+        float tensor `(batch_size,)`: the sum of the cross-entropies of its pairs, the mean of both
+        directions.
+
+    Reference:
+        Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1.
+    """
+    is_positive, is_candidate = pairs(*rows[:2], *all_rows)
+    sign = ops.where(is_positive, 1.0, -1.0)
+    losses = []
+    for queries, keys in ((images, all_texts), (texts, all_images)):
+        logits = scale * ops.matmul(queries, ops.transpose(keys)) + bias
+        losses.append(ops.sum(ops.where(is_candidate, ops.softplus(-sign * logits), 0.0), axis=-1))
+    return (losses[0] + losses[1]) / 2
+
+
+def image_text_triplet(images, texts, rows, all_images, all_texts, all_rows, scale=1.0, margin=0.2):
+    """How far the own text of an image is from being nearer than the nearest other one, by a margin.
+
+    Args:
+        images: see `image_text_contrast`, likewise the others.
+        texts: likewise.
+        rows: likewise.
+        all_images: likewise.
+        all_texts: likewise.
+        all_rows: likewise.
+        scale: float or scalar tensor, of the loss.
+        margin: float. By how much the cosine of the own pair should be the higher one.
+
+    Returns:
+        float tensor `(batch_size,)`: the sum of both directions.
+
+    Reference:
+        Faghri et al. 2018, "VSE++: improving visual-semantic embeddings with hard negatives",
+        equation 6.
+    """
+    is_positive, is_candidate = pairs(*rows[:2], *all_rows)
+    is_negative = ops.logical_and(is_candidate, ops.logical_not(is_positive))
+    losses = []
+    for queries, keys in ((images, all_texts), (texts, all_images)):
+        cosines = ops.matmul(queries, ops.transpose(keys))
+        own = ops.sum(ops.where(is_positive, cosines, 0.0), axis=-1)
+        hardest = ops.max(ops.where(is_negative, cosines, _NEVER), axis=-1)
+        losses.append(ops.relu(margin + hardest - own))
+    return scale * (losses[0] + losses[1])
+
+
 def view_contrast(first, second, rows, all_first, all_second, all_rows, scale):
     """How hard it is to find the other view of each image among all views of a batch.
 

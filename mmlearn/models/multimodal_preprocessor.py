@@ -18,11 +18,14 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
 
     Args:
         converters: dict of modality to converter (see `mmlearn.encoders.encoder`).
+        with_group: bool. Whether the model inputs have `group (batch_size,)`: equal numbers for
+            examples of the same image, for tasks that compare examples with each other.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
         x: dict of modality to a batch of raw values. A modality may be left out; in a batch, rows
-            without it hold an empty string or empty bytes.
+            without it hold an empty string or empty bytes. With `with_group`, also `group`, ints; by
+            default each row is a group of its own.
         y: labels, passed through.
         sample_weight: passed through.
 
@@ -42,11 +45,20 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
 
     backbone_cls = MultimodalBackbone
 
-    def __init__(self, converters, **kwargs):
+    def __init__(self, converters, with_group=False, **kwargs):
         super().__init__(**kwargs)
+        self.with_group = with_group
         self.converters = {modality: converters[modality] for modality in sorted(converters)}
         self.built = True  # no weights
         self._graph = tf.function(self._convert, reduce_retracing=True)
+
+    def with_converters(self, converters):
+        """Returns a preprocessor that has these converters in the place of those of their modalities.
+
+        Args:
+            converters: dict of modality to converter.
+        """
+        return type(self)({**self.converters, **converters}, with_group=self.with_group)
 
     @property
     def image_size(self):
@@ -72,7 +84,7 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
         return converted
 
     def call(self, x, y=None, sample_weight=None):
-        for name in x:
+        for name in self._without_group(x):
             # Keys such as "images_present" come from `convert_example`.
             if not any(name.startswith(f"{modality}_") for modality in self.converters):
                 names.find(name, self.converters, "modality")
@@ -82,9 +94,15 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
         x = self._graph(x) if tf.executing_eagerly() else self._convert(x)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
+    def _without_group(self, x):
+        return {k: v for k, v in x.items() if k != "group"} if self.with_group else x
+
     def _convert(self, x):
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         converted = {}
+        if self.with_group:
+            group = x["group"] if "group" in x else tf.range(batch_size)
+            converted["group"] = tf.cast(group, tf.int64)
         for modality, converter in self.converters.items():
             if f"{modality}_present" in x:  # by `convert_example`
                 own = {k: v for k, v in x.items() if k == modality or k.startswith(f"{modality}_")}
@@ -114,7 +132,7 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
                 f"{{'images': [...], 'text': [...]}}. Received: {type(x).__name__}."
             )
         batch = {}
-        for modality, values in x.items():
+        for modality, values in self._without_group(x).items():
             names.find(modality, self.converters, "modality")
             if isinstance(values, (str, bytes)):
                 raise ValueError(
@@ -122,6 +140,10 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
                     "Fix: wrap it in a list."
                 )
             batch[modality] = self.converters[modality].read_raw(values, modality)
+        if self.with_group:
+            # Of all rows, not of a batch of them: rows that are not told apart are no negatives.
+            count = num_rows(next(iter(batch.values()))) if batch else 0
+            batch["group"] = np.asarray(x.get("group", np.arange(count)), np.int64)
         lengths = {modality: num_rows(values) for modality, values in batch.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"All modalities need one value per example. Received: {lengths}.")
@@ -147,7 +169,9 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
 
     def get_config(self):
         converters = {m: keras.saving.serialize_keras_object(c) for m, c in self.converters.items()}
-        return {**super().get_config(), "converters": converters}
+        config = {**super().get_config(), "converters": converters}
+        # Not of every model, so that configs without it are as they were before there was any.
+        return {**config, "with_group": True} if self.with_group else config
 
     @classmethod
     def from_config(cls, config):

@@ -48,6 +48,8 @@ class PredictionTask(MultimodalTask):
         **kwargs: of `keras.Model`.
     """
 
+    default_loss_weights = LOSS_WEIGHTS
+
     def __init__(
         self,
         backbone,
@@ -465,7 +467,9 @@ class PredictionTask(MultimodalTask):
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=1e-2)
         if loss_weights == "uncertainty":
             loss_weights, learn_loss_weights = "auto", True
-        loss_weights = self._expand(LOSS_WEIGHTS if loss_weights == "auto" else loss_weights)
+        loss_weights = self._expand(
+            self.default_loss_weights if loss_weights == "auto" else loss_weights
+        )
         if isinstance(loss, str):
             loss = self.losses_named(loss)
         if isinstance(loss, keras.losses.Loss):
@@ -478,7 +482,9 @@ class PredictionTask(MultimodalTask):
         if metrics == "auto":
             metrics = None
             named = {name: self.head_of(name) for name in loss}
-            weighted = {name: _metrics(head) for name, head in named.items() if head is not None}
+            weighted = {
+                name: self._metrics_of(head) for name, head in named.items() if head is not None
+            }
             kwargs = {"weighted_metrics": weighted, **kwargs}
         super().compile(
             optimizer=optimizer,
@@ -579,12 +585,12 @@ class PredictionTask(MultimodalTask):
             self.heads["loss_weights"].note()
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
 
-
-def _metrics(head):
-    if head.is_regression:
-        return [
-            keras.metrics.MeanAbsoluteError(name="mae"),
-            keras.metrics.RootMeanSquaredError(name="rmse"),
-            StandardizedR2Score(head.means, head.deviations, name="r2"),
-        ]
-    return [MeanAveragePrecision(head.num_columns, name="map")]
+    def _metrics_of(self, head):
+        """The metrics of a head that `compile` takes by default."""
+        if head.is_regression:
+            return [
+                keras.metrics.MeanAbsoluteError(name="mae"),
+                keras.metrics.RootMeanSquaredError(name="rmse"),
+                StandardizedR2Score(head.means, head.deviations, name="r2"),
+            ]
+        return [MeanAveragePrecision(head.num_columns, name="map")]

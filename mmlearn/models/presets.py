@@ -3,18 +3,23 @@
 import json
 import os
 
+import keras
 
-def find_preset(path):
+
+def find_preset(path, needed=None):
     """Returns the preset directory of a saved model.
 
     Args:
         path: str. A preset directory, or the output folder of a run, which holds one.
+        needed: class of tasks that it must be of, or `None`.
 
     Raises:
-        ValueError: when there is neither.
+        ValueError: when there is neither, or the model is another task.
     """
     for folder in (os.path.join(path, "preset"), path):
         if os.path.isfile(os.path.join(folder, "task.json")):
+            if needed is not None:
+                _check_task(path, os.path.join(folder, "task.json"), needed)
             return folder
     raise ValueError(
         f"{str(path)!r} holds no saved model. Fix: pass the output folder of a run, such as "
@@ -22,27 +27,18 @@ def find_preset(path):
     )
 
 
-def find_classifier(path):
-    """Returns the preset directory of a saved classifier, see `find_preset`.
-
-    Args:
-        path: str.
-
-    Raises:
-        ValueError: when there is no saved model, or it is another task.
-    """
-    preset = find_preset(path)
-    path_of_task = os.path.join(preset, "task.json")
+def _check_task(path, description, needed):
     try:
-        with open(path_of_task, encoding="utf-8") as file:
-            kind = json.load(file)["class_name"]
+        with open(description, encoding="utf-8") as file:
+            name = json.load(file)["registered_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path_of_task!r} is not the description of a saved model ({error}). Fix: save it again."
+            f"{description!r} is not the description of a saved model ({error}). Fix: save it again."
         ) from None
-    if kind in ("MultimodalMultiTask", "MultimodalRegressor"):
+    # A class that is not known here is not ours: loading will say so.
+    found = keras.saving.get_registered_object(name)
+    if found is not None and not issubclass(found, needed):
         raise ValueError(
-            f"{str(path)!r} is a {kind}, and this needs a MultimodalClassifier. Fix: pass a model that "
-            "was trained on classes."
+            f"{str(path)!r} is a model of {found.__name__}, and this needs one of {needed.__name__}. "
+            "Fix: pass another model."
         )
-    return preset

@@ -8,12 +8,11 @@ from keras import ops
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.layers.token_masking import TokenMasking
 from mmlearn.losses.contrastive import image_text_contrast, view_contrast
-from mmlearn.models import steps
+from mmlearn.models.batch_contrast import BatchContrast
 from mmlearn.models.task import MultimodalTask
 
 VIEW_DIM = 128  # of the embeddings in which two views are compared
 VIEW_TEMPERATURE = 0.1
-FIRST_TEMPERATURE, SMALLEST_TEMPERATURE = 0.07, 0.01  # between images and texts, learned
 
 
 class PretrainingTask(MultimodalTask):
@@ -156,7 +155,7 @@ class ImageTextContrastTask(PretrainingTask):
             )
             for m in self.modalities
         }
-        contrast = _Contrast(image_text_contrast, learns_scale=True, name="image_text_contrast")
+        contrast = BatchContrast(image_text_contrast, learns_scale=True, name="image_text_contrast")
 
         # === Functional model ===
         inputs = {"pair": keras.Input((2,), dtype="int64", name="pair")}
@@ -193,7 +192,7 @@ class ViewContrastTask(PretrainingTask):
             "hidden": keras.layers.Dense(dim, "relu", name="view_hidden", **options),
             "embedding": keras.layers.Dense(VIEW_DIM, name="view_embedding", **options),
         }
-        contrast = _Contrast(view_contrast, 1 / VIEW_TEMPERATURE, name="view_contrast")
+        contrast = BatchContrast(view_contrast, 1 / VIEW_TEMPERATURE, name="view_contrast")
 
         # === Functional model ===
         (image,) = encoder.model_inputs("images").values()
@@ -211,44 +210,6 @@ class ViewContrastTask(PretrainingTask):
         present = ops.cast(inputs["images_present"], "bool")
         losses = contrast(both[:, 0], both[:, 1], inputs["pair"], present)
         super().__init__(task, inputs, losses, heads)
-
-
-class _Contrast(keras.layers.Layer):
-    """A contrastive loss over the batch of all replicas.
-
-    Args:
-        loss: function, see `mmlearn.losses.contrastive`.
-        scale: float, what cosines are multiplied by.
-        learns_scale: bool. Whether it is learned, from 1 / 0.07 on and up to 100.
-        **kwargs: of `keras.layers.Layer`.
-    """
-
-    def __init__(self, loss, scale=1 / FIRST_TEMPERATURE, learns_scale=False, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.loss = loss
-        self.scale = scale
-        self.logit_scale = None
-        if learns_scale:
-            first = keras.initializers.Constant(float(ops.log(scale)))
-            self.logit_scale = self.add_weight(shape=(), initializer=first, name="logit_scale")
-
-    def call(self, first, second, pair, present):
-        scale = self.scale
-        if self.logit_scale is not None:
-            scale = ops.minimum(ops.exp(self.logit_scale), 1 / SMALLEST_TEMPERATURE)
-        marks = ops.concatenate([pair, ops.cast(present, pair.dtype)[:, None]], axis=1)
-        all_first, all_second = ops.split(
-            steps.all_rows(ops.concatenate([first, second], axis=1)), 2, axis=1
-        )
-        rows, all_rows = _columns(marks), _columns(steps.all_rows(marks))
-        return self.loss(first, second, rows, all_first, all_second, all_rows, scale)
-
-    def compute_output_spec(self, first, second, pair, present):
-        return keras.KerasTensor(first.shape[:1], "float32")
-
-
-def _columns(marks):
-    return marks[:, 0], marks[:, 1], ops.cast(marks[:, 2], "bool")
 
 
 def _as_computed(y_true, y_pred):

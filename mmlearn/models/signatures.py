@@ -11,7 +11,7 @@ import tensorflow as tf
 from data_prep import images
 from mmlearn.layers.masked_mean import masked_mean
 
-_SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
+SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
 _FILES = ("images", "audio")  # what comes as the bytes of files, which may be unreadable
 
 
@@ -26,7 +26,8 @@ def write(task, filepath, verbose=False):
     | `serve_tensors` | the model inputs | `probabilities` |
 
     Of numbers, `values` and `targets` (their names) are in the place of `probabilities` and `labels`. Of
-    several heads, each has its own, with its name before: `objects_probabilities`, `price_values`.
+    several heads, each has its own, with its name before: `objects_probabilities`, `price_values`. A task
+    may add outputs of its own to the first two, see `MultimodalTask.serve_also`.
 
     With Keras on another backend, TensorFlow writes it in a process of its own.
 
@@ -128,7 +129,14 @@ def signatures(task):
     def serve(*values):
         outputs = _explain_raw(task, dict(zip(raw, values, strict=True)))
         own = [name for head in task.described.values() for name in served_names(task, head)]
-        kept = (*own, "modality_weights", "status", "image_status", "audio_status")
+        kept = (
+            *own,
+            *task.also_served,
+            "modality_weights",
+            "status",
+            "image_status",
+            "audio_status",
+        )
         return {name: outputs[name] for name in kept if name in outputs}
 
     def explain(*values):
@@ -141,7 +149,7 @@ def signatures(task):
             features, masks = backbone.encode({name: inputs[name] for name in names})
             pooled = masked_mean(features[modality], masks[modality])
             pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
-            name = _SINGULAR.get(modality, modality)
+            name = SINGULAR.get(modality, modality)
             return {f"{name}_embedding": pooled, **file_statuses({modality: values}, inputs)}
 
         return function
@@ -149,7 +157,7 @@ def signatures(task):
     found["serving_default"] = (serve, list(raw.values()))
     found["explain"] = (explain, list(raw.values()))
     for modality, spec in raw.items():
-        found[f"embed_{_SINGULAR.get(modality, modality)}"] = (embed(modality), [spec])
+        found[f"embed_{SINGULAR.get(modality, modality)}"] = (embed(modality), [spec])
     return found
 
 
@@ -169,7 +177,8 @@ def _explain_raw(task, raw):
     inputs = task.preprocessor(raw)
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
-    served = {"status": _status(task, inputs), **file_statuses(raw, inputs)}
+    served = {"status": row_status(task, inputs), **file_statuses(raw, inputs)}
+    served.update(task.serve_also(outputs))
     for head in task.described.values():
         predicted, named = served_names(task, head)
         count = tf.shape(outputs[head.name])[0]
@@ -188,24 +197,20 @@ def _explain_raw(task, raw):
     return served
 
 
-def _status(task, inputs):
+def row_status(task, inputs):
+    """0 for each row that has a modality, 1 for one that has none."""
     present = tf.stack([inputs[f"{m}_present"] for m in task.backbone.modalities], axis=1)
     return 1 - tf.reduce_max(present, axis=1)
 
 
 def file_statuses(raw, inputs):
-    """The status of each file: `image_status`, `audio_status`.
-
-    Args:
-        raw: dict of modality to a batch of what was sent.
-        inputs: dict of the model inputs that were made of it.
-    """
+    """The status of each file: `image_status`, `audio_status`."""
     statuses = {}
     for modality in _FILES:
         if modality in raw:
             empty = tf.strings.length(raw[modality]) == 0
             status = tf.where(empty, images.ABSENT, images.UNREADABLE)
             is_there = inputs[f"{modality}_present"] == 1
-            name = f"{_SINGULAR.get(modality, modality)}_status"
+            name = f"{SINGULAR.get(modality, modality)}_status"
             statuses[name] = tf.where(is_there, images.OK, status)
     return statuses

@@ -32,19 +32,19 @@ def train_step(task, data):
     for part in range(num_parts):
         start, end = rows * part // num_parts, rows * (part + 1) // num_parts
         # As for replicas: a part of no rows takes one that counts nothing.
-        parts = filled if num_parts == 1 else _cut(filled, start, tf.maximum(end, start + 1))
+        parts = filled if num_parts == 1 else cut(filled, start, tf.maximum(end, start + 1))
         part_x, part_y, part_weight = parts
         # Keras averages the means of the shares as if they were equal, in the gradient and in the
         # metrics of the losses. Weights are the one place that mends both.
-        part_weight = _weigh(part_weight, tf.cast(end - start, tf.float32) / mean_rows)
+        part_weight = weigh(part_weight, tf.cast(end - start, tf.float32) / mean_rows)
         with tf.GradientTape() as tape:
             y_pred = task(part_x, training=True)
             loss = task.compute_loss(part_x, part_y, y_pred, part_weight, training=True)
             objective = task.optimizer.scale_loss(loss / num_parts)
-        _track(task, loss + _hidden_nan(task, part_x), mean_rows)
+        track(task, loss + hidden_nan(task, part_x), mean_rows)
         found = tape.gradient(objective, variables)
-        gradients = found if gradients is None else _add(gradients, found)
-        predictions.append(_cut(y_pred, 0, end - start))  # without a row that was lent
+        gradients = found if gradients is None else add(gradients, found)
+        predictions.append(cut(y_pred, 0, end - start))  # without a row that was lent
     y_pred = tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *predictions)
     gradients = clip_gradients(gradients, task.optimizer)
     task.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -84,22 +84,23 @@ def test_step(task, data):
     rows = tf.shape(tree.flatten(x)[0])[0]
     filled, mean_rows = fill_empty_share((x, y, sample_weight), rows)
     filled_x, filled_y, weight = filled
-    weight = _weigh(weight, tf.cast(rows, tf.float32) / mean_rows)
+    weight = weigh(weight, tf.cast(rows, tf.float32) / mean_rows)
     y_pred = task(filled_x, training=False)
     loss = task.compute_loss(filled_x, filled_y, y_pred, weight, training=False)
-    _track(task, loss, mean_rows)
-    y_pred = _cut(y_pred, 0, rows)  # without a row that was lent
+    track(task, loss, mean_rows)
+    y_pred = cut(y_pred, 0, rows)  # without a row that was lent
     return task.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
-def _track(task, loss, mean_rows):
+def track(task, loss, mean_rows):
+    """Notes the loss of a part of a batch in the metrics of a task."""
     # Keras has divided the loss by the replicas, since it sums their gradients.
     num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     tracker = next(metric for metric in task.metrics if metric.name == "loss")
     tracker.update_state(loss * num_replicas, sample_weight=mean_rows)
 
 
-def _hidden_nan(task, x):
+def hidden_nan(task, x):
     """NaN when the inputs or the statistics of batch normalisation hold one, else 0.
 
     The loss alone does not tell: on a CPU, TensorFlow fuses batch normalisation with the ReLU that
@@ -112,18 +113,24 @@ def _hidden_nan(task, x):
     return 0.0 * tf.add_n([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values] or [0.0])
 
 
-def _cut(data, start, end):
+def cut(data, start, end):
+    """Rows of nested tensors, or `None`."""
     return tree.map_structure(lambda v: None if v is None else v[start:end], data)
 
 
-def _weigh(sample_weight, factor):
+def weigh(sample_weight, factor):
+    """Nested sample weights times a factor; `None` is 1."""
     return tree.map_structure(
         lambda w: factor if w is None else tf.cast(w, tf.float32) * factor, sample_weight
     )
 
 
-def _add(first, second):
-    return [None if a is None else tf.add_n([a, b]) for a, b in zip(first, second, strict=True)]
+def add(first, second):
+    """Adds two lists of gradients, of which some are `None`."""
+    return [
+        tf.add_n([a, b]) if a is not None and b is not None else (b if a is None else a)
+        for a, b in zip(first, second, strict=True)
+    ]
 
 
 def fill_empty_share(data, num_rows):

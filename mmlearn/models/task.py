@@ -28,6 +28,7 @@ class MultimodalTask(keras_hub.models.Task):
     preprocessor_cls = MultimodalPreprocessor
     main_output = "classes"
     micro_batches = 1
+    also_served = ()  # the names of what `serve_also` returns
     _run_explainer = None
 
     # --- Parts -------------------------------------------------------------------------------
@@ -352,6 +353,17 @@ class MultimodalTask(keras_hub.models.Task):
             self._run_explainer = lambda x: model(x, training=False)
         return self._run_explainer(inputs)
 
+    def serve_also(self, outputs):
+        """What an exported task returns besides its predictions.
+
+        Args:
+            outputs: dict of tensors, as `explain_inputs` returns.
+
+        Returns:
+            A dict of `also_served` to tensors of TensorFlow, `(batch_size, ...)`.
+        """
+        return {}
+
     def with_dtype(self, dtype):
         """Returns a copy with the same weights and preprocessor, in another precision.
 
@@ -440,10 +452,6 @@ class MultimodalTask(keras_hub.models.Task):
     def _not_in_task_weights(self):
         return [*self.backbone._flatten_layers(), self.optimizer]
 
-    def signatures(self):
-        """What an exported model can be asked: dict of name to `(function, input_signature)`."""
-        return signatures.signatures(self)
-
     def export(self, filepath, format="tf_saved_model", verbose=False):
         """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
 
@@ -458,6 +466,10 @@ class MultimodalTask(keras_hub.models.Task):
         """
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
+
+    def signatures(self):
+        """What `export` writes: a dict of name to `(function, input signature)`."""
+        return signatures.signatures(self)
 
 
 def _arrays(data):

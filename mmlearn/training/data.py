@@ -147,7 +147,7 @@ class SourceData(TrainingData):
         preprocessors = {}
         for split, preprocessor in self.preprocessors.items():
             own = {modality: by_split[split] for modality, by_split in converters.items()}
-            preprocessors[split] = type(preprocessor)({**preprocessor.converters, **own})
+            preprocessors[split] = preprocessor.with_converters(own)
         places = tuple(sorted(converters))
         # The workers of a tf.data service have no access to what is stored here.
         options = {**self.options, "service": None}

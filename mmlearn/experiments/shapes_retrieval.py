@@ -1,0 +1,57 @@
+"""Retrieval on the synthetic scenes: find the scene of a caption among 500, and the reverse.
+
+python -m mmlearn train shapes_retrieval
+
+Embeddings first; then the fusion learns to re-rank, on features that stay as they are.
+"""
+
+from mmlearn.experiments.config import (
+    DataConfig,
+    Experiment,
+    FusionConfig,
+    ImagesConfig,
+    ModelConfig,
+    TaskConfig,
+    TextConfig,
+    TrainingConfig,
+)
+from mmlearn.training.phase import TrainingPhase
+
+SHAPES_RETRIEVAL = Experiment(
+    name="shapes_retrieval",
+    data=DataConfig(
+        source="shapes",
+        root="data/shapes_retrieval",
+        options={"num_train": 8000, "num_val": 500, "seed": 0},
+    ),
+    model=ModelConfig(
+        images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
+        text=TextConfig(name="bert_tiny"),
+        fusion=FusionConfig(options={"num_heads": 4}),
+        task=TaskConfig(name="retrieval", options={"embedding_dim": 256}),
+        hidden_dim=128,
+        head_hidden_dim=128,
+        modality_dropout=0.0,  # who hides the caption cannot ask whether it matches
+    ),
+    training=TrainingConfig(
+        phases=(
+            TrainingPhase(
+                "embeddings",
+                14,
+                trainable=("encoders", "head"),
+                learning_rate=2e-3,
+                loss_weights={"contrast": 1.0},
+            ),
+            TrainingPhase(
+                "match",
+                3,
+                trainable=("fusion", "match"),
+                augment=False,
+                learning_rate=2e-3,
+                loss_weights={"matching": 1.0},
+            ),
+        ),
+        batch_size=128,
+        monitor_contribution=False,
+    ),
+)

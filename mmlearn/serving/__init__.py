@@ -1,0 +1,1 @@
+"""What serves a trained model: the index that is searched."""
