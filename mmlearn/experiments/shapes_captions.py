@@ -19,7 +19,7 @@ SHAPES_CAPTIONS = Experiment(
     data=DataConfig(source="shapes", options={"num_train": 6000, "num_val": 1000, "seed": 0}),
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96),
-        text=TextConfig(name="words", sequence_length=40),  # the tokenizer alone
+        text=TextConfig(name="words", sequence_length=36),  # the tokenizer alone
         task=TaskConfig(name="captioning", options={"num_layers": 2}),
         hidden_dim=128,
     ),
