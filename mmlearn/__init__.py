@@ -22,6 +22,7 @@ _PACKAGES = (
     "losses",
     "metrics",
     "models",
+    "serving",
     "training",
 )
 
