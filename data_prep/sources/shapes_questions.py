@@ -39,7 +39,7 @@ class ShapesQuestionsSource(Source):
     """
 
     label_kind = "soft"
-    default_root = os.path.join("data", "shapes_questions")
+    default_root = ShapesSource.default_root  # the same files
 
     def __init__(self, root, num_train=None, num_val=None, seed=None):
         scenes = ShapesSource(root, num_train, num_val, seed)

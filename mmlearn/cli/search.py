@@ -27,6 +27,8 @@ class Search:
     """How many of the nearest are ordered again by the match of image and text."""
     index: str | None = None
     """Folder of the index. By default MODEL-index-images."""
+    collage: str | None = None
+    """PNG file for a collage of the images that are found."""
     json: bool = False
     """Print one JSON object as the last line of standard output."""
 
@@ -41,6 +43,8 @@ def run(args):
     found = indexing.search(
         *(options.model, folder, options.text, options.image, options.top, options.rerank)
     )
+    if options.collage:
+        indexing.draw_collage(found, options.collage)
     table = Table("", "id", "", "cosine", *(["match"] if options.rerank else []))
     for place, each in enumerate(found, 1):
         match = [f"{each['match']:.3f}" if "match" in each else ""] if options.rerank else []

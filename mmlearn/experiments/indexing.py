@@ -5,9 +5,11 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from data_prep import images
 from data_prep.pipeline import build_dataset
 from data_prep.screening import without_unreadable
 from data_prep.splits import Selection
+from mmlearn.analysis.gallery import plot_gallery
 from mmlearn.evaluation.embedded import embed_texts
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.scoring import name_bad_images
@@ -208,14 +210,52 @@ def search(model, folder, text=None, image=None, top=10, rerank=0):
     return found[:top]
 
 
+def draw_collage(found, path):
+    """Draws what a search found side by side, the best first.
+
+    Args:
+        found: list of dicts, as `search` returns, of an index of images.
+        path: str, where the PNG goes.
+
+    Raises:
+        ValueError: when they are captions, or an image is gone or cannot be read.
+    """
+    if not _are_images(found):
+        raise ValueError(
+            "A collage is made of images. Received: an index of captions. Fix: --index."
+        )
+    _check_are_there(found)
+    examples = []
+    for each in found:
+        lines = [f"match {each['match']:.3f}"] if "match" in each else []
+        lines = [f"cosine {each['cosine']:.3f}", *lines]
+        examples.append({"image": _read_image(each["label"]), "text": each["id"], "lines": lines})
+    plot_gallery(examples, path)
+
+
+def _read_image(path):
+    try:
+        return images.decode(tf.io.read_file(path)).numpy()
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
+        raise ValueError(f"{path!r} is no readable image any more. Fix: restore it.") from None
+
+
+def _are_images(found):
+    return os.path.isabs(found[0]["label"])
+
+
 def _check_candidates(found, modality):
-    are_images = os.path.isabs(found[0]["label"])
-    if are_images != (modality == "images"):
+    if _are_images(found) != (modality == "images"):
         raise ValueError(
             "Re-ranking matches an image with a text. Received: a query and an index of the same kind. "
             "Fix: leave --rerank out."
         )
-    for each in found if are_images else ():
+    if modality == "images":
+        _check_are_there(found)
+
+
+def _check_are_there(found):
+    for each in found:
         if not os.path.isfile(each["label"]):
             raise ValueError(
                 f"The image {each['label']!r} of {each['id']!r} is gone. Fix: restore it, or take it "

@@ -14,6 +14,9 @@ from mmlearn.experiments import search as module
 from mmlearn.experiments.config import read_run
 from mmlearn.experiments.search import Search, run_search, trial_experiment
 from mmlearn.experiments.space import read_space
+from mmlearn.experiments.task_kind import Measured
+
+pytestmark = pytest.mark.large  # the tier whose environment has the extras
 
 WORDS = ("model.dropout=0:0.5", "training.phases.2.learning_rate=1e-5:1e-2:log")
 
@@ -68,7 +71,7 @@ class Fits:
                 value = quality * (1 - 0.5 ** self.epochs[-1])
                 callback.on_epoch_end(epoch, {"loss": 0.1, "val_classes_map": value})
         fused = {"mAP": quality, "AUC": 1 - quality}
-        return types.SimpleNamespace(metrics={"fused": fused}, data_print="print")
+        return types.SimpleNamespace(measured=Measured({"fused": fused}), data_print="print")
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import os
 import numpy as np
 import pytest
 
-pytest.importorskip("faiss")
+pytest.importorskip("faiss", reason="needs the extra `search`")
 
 from mmlearn.serving import search_index
 from mmlearn.serving.search_index import SearchIndex
+
+pytestmark = pytest.mark.large  # the tier whose environment has the extras
 
 
 def unit(count, dim=8, seed=0):
