@@ -8,6 +8,7 @@ from mmlearn.experiments.early import EARLY
 from mmlearn.experiments.no_attention import NO_ATTENTION
 from mmlearn.experiments.report_cnn import REPORT_CNN
 from mmlearn.experiments.shapes import SHAPES
+from mmlearn.experiments.shapes_captions import SHAPES_CAPTIONS
 from mmlearn.experiments.shapes_retrieval import SHAPES_RETRIEVAL
 from mmlearn.experiments.shapes_series import SHAPES_SERIES
 from mmlearn.experiments.shapes_vqa import SHAPES_VQA
@@ -23,6 +24,7 @@ EXPERIMENTS = {
     "report_cnn": REPORT_CNN,
     "shapes": SHAPES,
     "shapes_retrieval": SHAPES_RETRIEVAL,
+    "shapes_captions": SHAPES_CAPTIONS,
     "shapes_series": SHAPES_SERIES,
     "shapes_vqa": SHAPES_VQA,
     "unified": UNIFIED,
