@@ -467,6 +467,10 @@ class MultimodalTask(keras_hub.models.Task):
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
 
+    def signatures(self):
+        """What `export` writes: a dict of name to `(function, input signature)`."""
+        return signatures.signatures(self)
+
 
 def _arrays(data):
     """Tensors of TensorFlow, in which raw data are prepared, as arrays for any Keras backend."""
