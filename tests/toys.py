@@ -82,6 +82,15 @@ def classifier(modalities=("images", "text"), fusion="cross_attention", **kwargs
     )
 
 
+def retriever(**options):
+    """A tiny retriever."""
+    from mmlearn import ImageTextRetriever
+
+    return ImageTextRetriever(
+        backbone(), preprocessor(), **{"embedding_dim": 8, "hidden_dim": 8, **options}
+    )
+
+
 def examples(count=8, seed=0):
     """Raw examples `{"images", "text"}` and labels `(count, 3)`."""
     random = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ from mmlearn.analysis.hyper_parameters import (
 )
 
 PUBLISHED = pathlib.Path(__file__).with_name("published.json")
-SYNTHETIC = ("shapes", "shapes_series")
+SYNTHETIC = ("shapes", "shapes_questions", "shapes_series")
 FEW_EXAMPLES = 1000  # below, an interval is wide
 # After the one that a head is judged by; the others stand in a table of their own.
 MAIN_METRICS = ("mAP", "macro_F1", "micro_F1", "AUC", "R2", "MAE", "RMSE")
@@ -86,8 +86,10 @@ def build_report(runs):
 
 
 def _chapter(run, scores, level):
+    # What measures predictions of labels says nothing of other tasks.
+    sections = [each for each in SECTIONS if scores.heads or each[1] not in OF_PREDICTIONS]
     return [
-        block for title, make in SECTIONS for block in (Heading(title, level), *make(run, scores))
+        block for title, make in sections for block in (Heading(title, level), *make(run, scores))
     ]
 
 
@@ -151,9 +153,10 @@ def _summary(run, scores):
     fusion = (model.get("fusion") or {}).get("name", "unknown")
     phases = [phase["name"] for phase in record["history"]]
     seconds = (record.get("seconds") or {}).get("total")
+    columns = f" of {len(data.get('label_names') or ())} columns" if scores.heads else ""
     return [
         Paragraph(
-            f"{kind} of {len(data.get('label_names') or ())} columns from {modalities}, fused by "
+            f"{kind}{columns} from {modalities}, fused by "
             f"{fusion}; trained on {(config.get('data') or {}).get('source', 'unknown data')} in "
             f"{len(phases)} phase(s) ({_join(phases)})"
             + (f", {seconds:,.0f} s in all." if seconds else ".")
@@ -321,8 +324,32 @@ def _dynamics(run, scores):
     return blocks
 
 
+def _results_of_task(run, scores):
+    """Results of a task that has no heads: all that it was measured by, and its figures."""
+    metrics = list(dict.fromkeys(name for own in scores.metrics.values() for name in own))
+    rows = tuple(
+        (_name(row), *(scores.value(row, metric) for metric in metrics)) for row in scores.metrics
+    )
+    columns = ("of", *map(_name, metrics))
+    note = "Intervals: 95 %, bootstrap over images, whose captions or questions stay together."
+    blocks = [Table("Validation", columns, rows, note)]
+    lines = [
+        f"{_title(name)}: {each['metric']} {each['difference']:+.4f} [{each['low']:+.4f}, "
+        f"{each['high']:+.4f}], {_name(each['first'])} minus {_name(each['second'])}"
+        for name, each in (run.record.get("comparisons") or {}).items()
+    ]
+    if lines:
+        blocks.append(Bullets(tuple(lines)))
+    drawn = [path for path in run.figures("") if os.path.basename(path) != "curves.png"]
+    for path in drawn[:SHOWN_PICTURES]:
+        blocks.append(_picture(path, f"{_name(os.path.splitext(os.path.basename(path))[0])}."))
+    return blocks
+
+
 def _results(run, scores):
     """Results, with intervals and trivial baselines; calibration; cross-validation."""
+    if not scores.heads:
+        return _results_of_task(run, scores)
     blocks = []
     for head in scores.heads:
         rows, of = scores.rows(head), f": {_title(head)}" if head else ""
@@ -513,7 +540,8 @@ def _limitations(run, scores):
     if record.get("precision") not in (None, "float32"):
         items.append(f"Trained in {record['precision']}, scored in float32.")
     items += list(record.get("warnings") or ())
-    missing = [what for topic, (what, _) in MEASURES.items() if topic not in run.evidence]
+    measures = MEASURES if scores.heads else {}
+    missing = [what for topic, (what, _) in measures.items() if topic not in run.evidence]
     if missing:
         items.append(f"Not measured: {_join([what[0].lower() + what[1:] for what in missing])}.")
     return [Bullets(tuple(items))]
@@ -564,6 +592,7 @@ SECTIONS = (
     ("Future directions", _next),
     ("Reproduction", _reproduction),
 )
+OF_PREDICTIONS = (_ablations, _attention, _contribution, _robustness, _errors, _cost, _next)
 
 
 # --- Sections of several runs --------------------------------------------------------------------

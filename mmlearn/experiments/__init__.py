@@ -3,6 +3,7 @@
 from data_prep.names import find
 from mmlearn.experiments.coco import COCO
 from mmlearn.experiments.coco_captions import COCO_CAPTIONS
+from mmlearn.experiments.coco_retrieval import COCO_RETRIEVAL
 from mmlearn.experiments.coco_small import COCO_SMALL
 from mmlearn.experiments.early import EARLY
 from mmlearn.experiments.no_attention import NO_ATTENTION
@@ -18,6 +19,7 @@ from mmlearn.experiments.vqa import VQA
 EXPERIMENTS = {
     "coco": COCO,
     "coco_captions": COCO_CAPTIONS,
+    "coco_retrieval": COCO_RETRIEVAL,
     "coco_small": COCO_SMALL,
     "early": EARLY,
     "no_attention": NO_ATTENTION,

@@ -28,7 +28,7 @@ SHAPES_RETRIEVAL = Experiment(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
         text=TextConfig(name="bert_tiny"),
         fusion=FusionConfig(options={"num_heads": 4}),
-        task=TaskConfig(name="retrieval", options={"embedding_dim": 256}),
+        task=TaskConfig(name="retrieval", options={"embedding_dim": 256, "projection_dim": 256}),
         hidden_dim=128,
         head_hidden_dim=128,
         modality_dropout=0.0,  # who hides the caption cannot ask whether it matches
@@ -37,9 +37,9 @@ SHAPES_RETRIEVAL = Experiment(
         phases=(
             TrainingPhase(
                 "embeddings",
-                14,
+                12,
                 trainable=("encoders", "head"),
-                learning_rate=2e-3,
+                learning_rate=3e-3,
                 loss_weights={"contrast": 1.0},
             ),
             TrainingPhase(
@@ -51,7 +51,7 @@ SHAPES_RETRIEVAL = Experiment(
                 loss_weights={"matching": 1.0},
             ),
         ),
-        batch_size=128,
+        batch_size=64,
         monitor_contribution=False,
     ),
 )

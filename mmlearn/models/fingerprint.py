@@ -27,7 +27,9 @@ def fingerprint(task):
             task.pooling,
         ]
         digest.update(json.dumps(parts, sort_keys=True).encode())
-        for variable in (*encoder.weights, *task.heads[f"{modality}_embedding"].weights):
+        heads = [task.heads.get(f"{modality}_{what}") for what in ("projection", "embedding")]
+        parts = [encoder, *(head for head in heads if head is not None)]
+        for variable in (variable for part in parts for variable in part.weights):
             values = keras.ops.convert_to_numpy(variable)
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]

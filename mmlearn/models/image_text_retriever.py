@@ -58,6 +58,8 @@ class ImageTextRetriever(MultimodalTask):
         backbone: `MultimodalBackbone` of images and text.
         preprocessor: `MultimodalPreprocessor`, or `None` for model inputs only.
         embedding_dim: int.
+        projection_dim: int. Hidden layer through which each region and each word goes before it is
+            projected, or `None` for none. Without, a mean forgets what is where.
         pooling: `"mean"` or `"max"` over regions and over words.
         loss: `"info_nce"` (softmax over the batch, learned temperature), `"sigmoid"` (each pair by
             itself, learned temperature and bias) or `"triplet"` (the hardest negative, margin 0.2).
@@ -111,6 +113,7 @@ class ImageTextRetriever(MultimodalTask):
         backbone,
         preprocessor=None,
         embedding_dim=128,
+        projection_dim=None,
         pooling="mean",
         loss="info_nce",
         hidden_dim=256,
@@ -128,6 +131,7 @@ class ImageTextRetriever(MultimodalTask):
             preprocessor = type(preprocessor)(preprocessor.converters, with_group=True)
         self.backbone, self.preprocessor = backbone, preprocessor
         self.embedding_dim = embedding_dim
+        self.projection_dim = projection_dim
         find(pooling, POOLINGS, "pooling")
         find(loss, CONTRASTS, "contrastive loss")
         self.pooling, self.loss_name = pooling, loss
@@ -148,6 +152,10 @@ class ImageTextRetriever(MultimodalTask):
         heads = {}
         for m in MODALITIES:
             heads[f"{m}_dropout"] = layers.Dropout(self.dropout, name=f"{m}_head_dropout")
+            if self.projection_dim is not None:
+                heads[f"{m}_projection"] = layers.Dense(
+                    self.projection_dim, "relu", dtype="float32", name=f"{m}_head_projection"
+                )
             heads[f"{m}_embedding"] = layers.Dense(
                 self.embedding_dim, use_bias=False, dtype="float32", name=f"{m}_embedding"
             )
@@ -186,6 +194,8 @@ class ImageTextRetriever(MultimodalTask):
         embeddings = {}
         for modality, values in features.items():
             tokens = self.heads[f"{modality}_dropout"](values, training=training)
+            if self.projection_dim is not None:
+                tokens = self.heads[f"{modality}_projection"](tokens)
             tokens = self.heads[f"{modality}_embedding"](tokens)
             pooled = POOLINGS[self.pooling](tokens, masks[modality])
             embeddings[modality] = ops.normalize(pooled, axis=-1)
@@ -385,7 +395,7 @@ class ImageTextRetriever(MultimodalTask):
         return retriever_signatures.signatures(self)
 
     def _own_config(self):
-        names = ("embedding_dim", "pooling", "hidden_dim", "dropout")
+        names = ("embedding_dim", "projection_dim", "pooling", "hidden_dim", "dropout")
         return {**{name: getattr(self, name) for name in names}, "loss": self.loss_name}
 
     def get_config(self):

@@ -204,7 +204,12 @@ def row_status(task, inputs):
 
 
 def file_statuses(raw, inputs):
-    """The status of each file: `image_status`, `audio_status`."""
+    """The status of each file: `image_status`, `audio_status`.
+
+    Args:
+        raw: dict of modality to a batch of what was sent.
+        inputs: dict of the model inputs that were made of it.
+    """
     statuses = {}
     for modality in _FILES:
         if modality in raw:

@@ -133,6 +133,33 @@ def test_several_heads_have_tables_of_their_own(tmp_path):
     assert table(results, "Validation: price").columns[1:] == ("R2", "MAE", "RMSE")
 
 
+def test_another_task_is_shown_by_what_it_was_measured_by(run, tmp_path):
+    gain = {"metric": "R@1", "first": "reranked", "second": "plain", "difference": 0.1}
+    folder = write_run(
+        tmp_path / "finder",
+        "finder",
+        task="ImageTextRetriever",
+        metrics={"plain": {"R@1": 0.5, "MRR": 0.6}, "matching": {"accuracy": 0.9}},
+        intervals={"plain": {"R@1": {"low": 0.4, "high": 0.6}}},
+        comparisons={"reranking": {**gain, "low": 0.05, "high": 0.15, "p": 0.01}},
+        per_class={},
+    )
+    _, blocks = build_report([read_run_record(folder)])
+    shown = table(section(blocks, "Results"), "Validation")
+    assert shown.columns == ("of", "R@1", "MRR", "accuracy")
+    assert shown.rows[0] == ("plain", {"value": 0.5, "low": 0.4, "high": 0.6}, 0.6, None)
+    assert shown.rows[1] == ("matching", None, None, 0.9)
+    (gains,) = (block for block in section(blocks, "Results") if isinstance(block, Bullets))
+    assert gains.items == ("reranking: R@1 +0.1000 [+0.0500, +0.1500], reranked minus plain",)
+    titles = {block.text for block in blocks if isinstance(block, Heading)}
+    assert not titles & {"Ablation studies", "Modality contribution", "Error analysis"}
+    assert not any(
+        isinstance(block, Missing) and "ablate" in (block.command or "") for block in blocks
+    )
+    _, both = build_report([read_run_record(run), read_run_record(folder)])
+    assert table(section(both, "Comparison across data sets"), "Runs").rows[1][0] == "2: finder"
+
+
 def test_a_fold_shows_the_cross_validation_around_it(tmp_path):
     folder = write_run(tmp_path / "folds" / "fold-1")
     found = {"mean": 0.9, "corrected_low": 0.8, "corrected_high": 1.0, "standard_deviation": 0.02}

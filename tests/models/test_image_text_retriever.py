@@ -12,12 +12,6 @@ from tests import toys
 GROUPS = np.array([0, 1, 1, 2, 3, 4, 5, 6])
 
 
-def retriever(**options):
-    return ImageTextRetriever(
-        toys.backbone(), toys.preprocessor(), embedding_dim=8, hidden_dim=8, **options
-    )
-
-
 def examples():
     x, _ = toys.examples(8)
     return {**x, "group": GROUPS}
@@ -26,7 +20,7 @@ def examples():
 @pytest.fixture(scope="module")
 def task():
     keras.utils.set_random_seed(0)
-    return retriever()
+    return toys.retriever()
 
 
 def on_features(dropout=0.0, **options):
@@ -193,9 +187,9 @@ def test_another_modality_is_refused():
 
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"'infonce'.*Did you mean 'info_nce'"):
-        retriever(loss="infonce")
+        toys.retriever(loss="infonce")
     with pytest.raises(ValueError, match="'median'"):
-        retriever(pooling="median")
+        toys.retriever(pooling="median")
 
 
 def test_an_empty_query_is_refused(task):
