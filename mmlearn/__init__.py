@@ -23,6 +23,7 @@ _PACKAGES = (
     "losses",
     "metrics",
     "models",
+    "serving",
     "training",
 )
 

@@ -12,7 +12,11 @@ from data_prep.quiet import quiet_start
 
 @dataclass(frozen=True)
 class Predict:
-    """Predicts the labels, or numbers, of an image, a text and so on, or of several of them."""
+    """Predicts what a model is for: labels or numbers, an answer, a caption, a match.
+
+    From an image, a text and so on, or several of them. The text is a question to a model that answers,
+    the beginning of the caption to one that writes captions.
+    """
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a preset directory."""
@@ -47,12 +51,41 @@ def run(args):
     if options.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {options.top}.")
     with quiet_start():
-        from mmlearn.models.prediction_task import PredictionTask
+        from mmlearn.models import ImageCaptioner, ImageTextRetriever
         from mmlearn.models.presets import find_preset
+        from mmlearn.models.task import MultimodalTask
 
-    task = PredictionTask.from_preset(find_preset(options.model, PredictionTask))
-    explanation = task.explain(_read(options))
-    console = Console(stderr=options.json)
+    task = MultimodalTask.from_preset(find_preset(options.model))
+    x, console = _read(options), Console(stderr=options.json)
+    if isinstance(task, ImageCaptioner):
+        if "images" not in x:
+            raise ValueError("This model writes captions of images. Fix: pass --image FILE.")
+        found = {"caption": task.generate(x, prompt=options.text)[0]}
+    elif isinstance(task, ImageTextRetriever):
+        found = _match(task, x)
+    else:
+        found = _predict_labels(task, x, options.top, console)
+    for name, value in found.items():
+        if not isinstance(value, (dict, list)):
+            shown = value if isinstance(value, str) else f"{value:.3f}"
+            console.print(f"{name}: {shown}", highlight=False, markup=False)
+    if options.json:
+        print(json.dumps(found))
+
+
+def _match(task, x):
+    """How well an image and a text match."""
+    missing = [modality for modality in ("images", "text") if modality not in x]
+    if missing:
+        raise ValueError("This model matches an image with a text. Fix: pass --image and --text.")
+    embeddings = task.embed(x)
+    cosine = (embeddings["images"] * embeddings["text"]).sum()
+    return {"match": float(task.predict(x, verbose=0)[0]), "cosine": float(cosine)}
+
+
+def _predict_labels(task, x, top, console):
+    """Prints a table of labels or numbers; returns them."""
+    explanation = task.explain(x)
     printed, chosen = {}, {}
     for head in task.described.values():
         predicted = [float(value) for value in explanation[head.name][0]]
@@ -66,7 +99,7 @@ def run(args):
         if len(task.described) > 1:
             table.title = head.name
         if not head.is_regression:
-            found = sorted(found, key=lambda pair: -pair[1])[: options.top]
+            found = sorted(found, key=lambda pair: -pair[1])[:top]
         for name, value in found:
             cells = [name, f"{value:.6g}" if head.is_regression else f"{value:.3f}"]
             if cuts:
@@ -80,13 +113,12 @@ def run(args):
         weights = dict(zip(task.backbone.modalities, values, strict=True))
         shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
         console.print(f"modality weights: {shares}", highlight=False)
-    if options.json:
-        if len(task.described) == 1:
-            kind = "values" if task.described[task.main_output].is_regression else "labels"
-            printed = {kind: printed[task.main_output]}
-            chosen = chosen.get(task.main_output)
-        predicted = {"predicted": chosen} if chosen is not None and chosen != {} else {}
-        print(json.dumps({**printed, **predicted, "modality_weights": weights}))
+    if len(task.described) == 1:
+        kind = "values" if task.described[task.main_output].is_regression else "labels"
+        printed = {kind: printed[task.main_output]}
+        chosen = chosen.get(task.main_output)
+    predicted = {"predicted": chosen} if chosen is not None and chosen != {} else {}
+    return {**printed, **predicted, "modality_weights": weights}
 
 
 def _read(options):

@@ -36,7 +36,7 @@ def score_captions(
         seed: int.
 
     Returns:
-        metrics: dict of row to dict of `BLEU-1` to `BLEU-4`, `ROUGE-L`, `CIDEr-D` and further ones.
+        metrics: dict of row to dict of `CIDEr-D`, `ROUGE-L`, `BLEU-1` to `BLEU-4` and further ones.
         details: dict of `intervals`, dict of row to dict of metric to `low` and `high`, 95 % by
             bootstrap over images; and `comparisons`, of `over_{row}` to a dict of `metric`, `first`,
             `second` and what `difference` returns, and of `share_of_{row}` to how large the first
@@ -121,12 +121,11 @@ def _check(rows, references):
 def _standard(words, references):
     """The function of weights to the metrics that all captions have."""
     counts = bleu_counts(words, references)
-    means = {"ROUGE-L": rouge_l(words, references), MAIN: cider_d(words, references)}
+    means = {MAIN: cider_d(words, references), "ROUGE-L": rouge_l(words, references)}
 
     def measure(weights):
-        found = bleu(counts, weights)
+        found, total = bleu(counts, weights), weights.sum(axis=0)
         found = {f"BLEU-{order + 1}": found[order] for order in range(MAX_ORDER)}
-        total = weights.sum(axis=0)
-        return {**found, **{name: own @ weights / total for name, own in means.items()}}
+        return {**{name: own @ weights / total for name, own in means.items()}, **found}
 
     return measure

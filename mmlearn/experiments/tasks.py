@@ -2,11 +2,13 @@
 
 from data_prep.names import find
 from mmlearn.experiments.answering import ANSWERING
+from mmlearn.experiments.captioning import CAPTIONING
 from mmlearn.experiments.prediction import PREDICTION
 from mmlearn.experiments.retrieval import RETRIEVAL
 
 TASKS = {
     "answering": ANSWERING,
+    "captioning": CAPTIONING,
     "prediction": PREDICTION,
     "retrieval": RETRIEVAL,
 }

@@ -452,10 +452,6 @@ class MultimodalTask(keras_hub.models.Task):
     def _not_in_task_weights(self):
         return [*self.backbone._flatten_layers(), self.optimizer]
 
-    def signatures(self):
-        """What an exported model can be asked: dict of name to `(function, input_signature)`."""
-        return signatures.signatures(self)
-
     def export(self, filepath, format="tf_saved_model", verbose=False):
         """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
 
@@ -470,6 +466,10 @@ class MultimodalTask(keras_hub.models.Task):
         """
         find(format, ("tf_saved_model",), "export format")
         signatures.write(self, filepath, verbose=verbose)
+
+    def signatures(self):
+        """What `export` writes: a dict of name to `(function, input signature)`."""
+        return signatures.signatures(self)
 
 
 def _arrays(data):

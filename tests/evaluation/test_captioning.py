@@ -20,7 +20,7 @@ def test_scores_each_row_by_the_same_references():
     rows = {"model": texts, "person": [own[-1] for own in wanted], "nothing": ["x"] * 30}
     metrics, details = score_captions(rows, wanted, num_resamples=50)
     assert list(metrics) == list(details["intervals"]) == list(rows)
-    names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D"]
+    names = ["CIDEr-D", "ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
     assert all(list(own) == names for own in metrics.values())
     assert metrics["model"]["CIDEr-D"] == pytest.approx(cider_d(candidates, references).mean())
     assert metrics["person"]["ROUGE-L"] == pytest.approx(1.0)

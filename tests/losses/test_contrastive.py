@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mmlearn.losses.contrastive import image_text_contrast, info_nce, pairs, view_contrast
+from mmlearn.losses.contrastive import (
+    image_text_contrast,
+    image_text_sigmoid,
+    image_text_triplet,
+    info_nce,
+    pairs,
+    view_contrast,
+)
 
 SCALE = 5.0
 
@@ -50,6 +57,45 @@ def test_image_text_contrast_is_its_definition(groups, present):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+GROUPS, PRESENT = [7, 1, 7, 7, 4], [1, 1, 1, 0, 1]
+
+
+def negatives(i):
+    return [j for j in range(5) if GROUPS[j] != GROUPS[i] and PRESENT[j]]
+
+
+def test_sigmoid_is_its_definition():
+    images, texts = embeddings(5, 0), embeddings(5, 1)
+    own = (images, texts, rows(GROUPS, np.array(PRESENT, bool)))
+    got = image_text_sigmoid(*own, *own, SCALE, bias=-2.0)
+    logits = SCALE * images.astype("float64") @ texts.T - 2
+    expected = []
+    for i in range(5):
+        total = 2 * np.log1p(np.exp(-logits[i, i]))
+        for j in negatives(i):
+            total += np.log1p(np.exp(logits[i, j])) + np.log1p(np.exp(logits[j, i]))
+        expected.append(total / 2)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_triplet_is_its_definition():
+    images, texts = embeddings(5, 0), embeddings(5, 1)
+    own = (images, texts, rows(GROUPS, np.array(PRESENT, bool)))
+    got = image_text_triplet(*own, *own, scale=3.0, margin=0.4)
+    cosines = images @ texts.T
+    expected = [
+        3 * max(0, 0.4 + max(cosines[i, j] for j in negatives(i)) - cosines[i, i])
+        + 3 * max(0, 0.4 + max(cosines[j, i] for j in negatives(i)) - cosines[i, i])
+        for i in range(5)
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_triplet_without_a_negative_costs_nothing():
+    own = (embeddings(3, 0), embeddings(3, 1), rows([1, 1, 1]))
+    assert np.asarray(image_text_triplet(*own, *own)).tolist() == [0.0] * 3
+
+
 def test_view_contrast_is_its_definition():
     first, second = embeddings(4, 0), embeddings(4, 1)
     groups = [3, 5, 3, 8]
@@ -66,7 +112,9 @@ def test_view_contrast_is_its_definition():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [image_text_contrast, view_contrast])
+@pytest.mark.parametrize(
+    "loss", [image_text_contrast, image_text_sigmoid, image_text_triplet, view_contrast]
+)
 def test_parts_of_a_batch_have_the_losses_of_the_whole(loss):
     first, second, marks = embeddings(5, 0), embeddings(5, 1), rows([0, 1, 1, 3, 4])
     whole = loss(first, second, marks, first, second, marks, SCALE)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from data_prep.pipeline import build_dataset
 from mmlearn import MultimodalPreprocessor, encoders
 from tests import checks, toys
 
@@ -253,3 +254,32 @@ def test_features_of_the_wrong_shape_are_refused():
     preprocessor = MultimodalPreprocessor({"text": encoders.FeaturesConverter(length=4, dim=2)})
     with pytest.raises(ValueError, match=r"\(batch_size, 4, 2\)\. Received: \(3, 4, 5\)"):
         preprocessor({"text": np.zeros((3, 4, 5), "float32")})
+
+
+def test_groups_are_model_inputs_where_they_are_asked_for():
+    preprocessor = MultimodalPreprocessor(toys.preprocessor(["text"]).converters, with_group=True)
+    x = {"text": ["a dog", "a cat", "a cat"], "group": [4, 7, 7]}
+    assert np.asarray(preprocessor(preprocessor.read_raw(x))["group"]).tolist() == [4, 7, 7]
+    del x["group"]
+    assert np.asarray(preprocessor(x)["group"]).tolist() == [0, 1, 2]
+    assert preprocessor.read_raw(x)["group"].tolist() == [0, 1, 2]
+    copy = MultimodalPreprocessor.from_config(preprocessor.get_config())
+    assert copy.with_group
+    assert preprocessor.with_converters({}).with_group
+    with pytest.raises(ValueError, match="one value per example"):
+        preprocessor.read_raw({**x, "group": [1, 2]})
+
+
+def test_groups_come_from_the_pipeline(shapes):
+    converters = toys.preprocessor(["text"]).converters
+    preprocessor = MultimodalPreprocessor(converters, with_group=True)
+    ids = shapes.examples("val").groups
+    (batch,) = build_dataset(shapes, "val", preprocessor, batch_size=12)
+    assert batch[0]["group"].numpy().tolist() == ids.tolist()
+    (batch,) = build_dataset(shapes, "val", MultimodalPreprocessor(converters), batch_size=12)
+    assert "group" not in batch[0]
+
+
+def test_groups_are_refused_where_they_are_not_asked_for():
+    with pytest.raises(ValueError, match="'group'"):
+        toys.preprocessor(["text"])({"text": ["a dog"], "group": [1]})

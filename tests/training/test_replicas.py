@@ -74,3 +74,16 @@ def test_contrast_and_learned_weights_are_those_of_one_device():
     assert report["log_variances"] > 1e-3
     assert report["weights"] <= 1e-5
     assert report["metrics"] <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def retriever_report():
+    return run_program("-m", "tests.training.retriever_replicas_program")
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("how", ["replicas", "parts", "replicas and parts"])
+def test_embeddings_are_compared_across_replicas_and_parts(retriever_report, how):
+    assert retriever_report["moved"] > 1e-2
+    assert retriever_report[how]["weights"] <= 2e-6
+    assert retriever_report[how]["loss"] <= 1e-5
