@@ -22,7 +22,8 @@ SHAPES_VQA = Experiment(
     ),
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
-        text=TextConfig(name="bert_tiny", sequence_length=10),
+        # Questions of a few words, each of which the regions read by itself.
+        text=TextConfig(name="words", sequence_length=10, options={"hidden_dim": 128}),
         # Dense layers, so that each region can tell whether it is what is asked about, and the mean over
         # the regions how many are. Without dropout, which would make a count uncertain.
         fusion=FusionConfig(
@@ -44,13 +45,13 @@ SHAPES_VQA = Experiment(
         phases=(
             TrainingPhase(
                 "end to end",
-                6,
-                learning_rate=2e-3,
+                7,
+                learning_rate=1e-3,
                 # The loss is a mean over 12 answers, of which one is given.
                 loss_weights={"main": 12.0, "auxiliary": 1.0, "grounding": 1.0},
             ),
         ),
-        batch_size=64,
+        batch_size=16,  # small, for more steps in as much time
         monitor_contribution=False,
     ),
 )

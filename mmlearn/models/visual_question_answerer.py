@@ -16,10 +16,10 @@ class VisualQuestionAnswerer(MultimodalClassifier):
     """Answers a question, the text, about an image with one of the answers that it knows.
 
     It is a classifier of answers, with sigmoids: people disagree, and the target of each answer is how
-    many of them gave it. So it has all that classifiers have; its head `text_classes` answers from the
-    question alone, which is what the image has to beat. The modalities' own heads are not made to agree by
-    default. The arguments are those of
-    `MultimodalClassifier`, `label_names` the answers.
+    many of them gave it. (Where each question has one answer, `activation="softmax"` fits as well.) So it
+    has all that classifiers have; its head `text_classes` answers from the question alone, which is what
+    the image has to beat. The modalities' own heads are not made to agree by default. The arguments are
+    those of `MultimodalClassifier`, `label_names` the answers.
 
     An exported one also returns `answer (batch_size,)`, strings, and `answer_probability (batch_size,)`.
 

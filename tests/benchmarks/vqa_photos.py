@@ -266,7 +266,7 @@ def sceptic_answers(train, val):
     for name, (known, asked) in {"sceptic question": words, "sceptic both": both}.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LogisticRegression(C=SCEPTIC_C, max_iter=200).fit(known, columns)
+            model = LogisticRegression(C=SCEPTIC_C, max_iter=100).fit(known, columns)
         found[name] = model.predict(asked)
     return found
 
