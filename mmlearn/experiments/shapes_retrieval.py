@@ -31,6 +31,7 @@ SHAPES_RETRIEVAL = Experiment(
         task=TaskConfig(name="retrieval", options={"embedding_dim": 256, "projection_dim": 256}),
         hidden_dim=128,
         head_hidden_dim=128,
+        dropout=0.0,
         modality_dropout=0.0,  # who hides the caption cannot ask whether it matches
     ),
     training=TrainingConfig(
@@ -51,7 +52,7 @@ SHAPES_RETRIEVAL = Experiment(
                 loss_weights={"matching": 1.0},
             ),
         ),
-        batch_size=64,
+        batch_size=256,  # a small one holds too few scenes of the same colours to need the shapes
         monitor_contribution=False,
     ),
 )

@@ -28,8 +28,21 @@ def task(shapes):
 
 @pytest.fixture(scope="module")
 def measured(task, shapes):
-    dataset = build_dataset(shapes, "val", task.preprocessor, 12)
-    return measure_captioning(task, shapes, "val", dataset)
+    return measure(task, shapes)
+
+
+def measure(task, source):
+    """Measures a task as if it wrote the second caption of each scene, and the third by beams."""
+    captions = source.examples("val").captions
+    places = {"greedy": 1, "beam": 2}
+
+    def generate(dataset, sampler="greedy"):
+        return [own[min(places[sampler], len(own) - 1)] for own in captions]
+
+    dataset = build_dataset(source, "val", task.preprocessor, 12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageCaptioner, "generate", lambda self, *args: generate(*args))
+        return measure_captioning(task, source, "val", dataset)
 
 
 def test_is_built_from_a_config(task):
@@ -44,10 +57,13 @@ def test_all_rows_are_judged_by_the_same_captions(measured, shapes):
     for row in ROWS:
         assert next(iter(measured.metrics[row])) == "CIDEr-D"
         assert set(measured.metrics[row]) == set(measured.intervals[row])
-    assert measured.metrics["person"]["faithfulness"] == 1.0
+    for row in ("model", "beam", "person"):
+        assert measured.metrics[row]["faithfulness"] == 1.0
+    assert measured.metrics["most_frequent"]["CIDEr-D"] < measured.metrics["model"]["CIDEr-D"]
     assert 0.4 < measured.metrics["person"]["coverage"] < 1.0
     assert {"over_nearest", "over_most_frequent", "over_person"} <= set(measured.comparisons)
     captions = shapes.examples("val").captions
+    assert measured.predictions["model"].tolist() == [own[1] for own in captions]
     assert measured.predictions["person"].tolist() == [own[0] for own in captions]
     known = {own[0] for own in shapes.examples("train").captions}
     assert set(measured.predictions["nearest"].tolist()) <= known
@@ -56,14 +72,22 @@ def test_all_rows_are_judged_by_the_same_captions(measured, shapes):
 def test_images_with_one_caption_do_not_count_unless_all_have_one(task, shapes):
     index = shapes.examples("val")
     few = _Captions(shapes, [own[:1] if row < 4 else own for row, own in enumerate(index.captions)])
-    dataset = build_dataset(shapes, "val", task.preprocessor, 12)
-    found = measure_captioning(task, few, "val", dataset)
+    found = measure(task, few)
     assert found.predictions["person"][:4].tolist() == [""] * 4
     assert found.metrics["person"]["faithfulness"] == 1.0
     single = _Captions(shapes, [own[:1] for own in index.captions])
-    assert "person" not in measure_captioning(task, single, "val", dataset).metrics
+    assert "person" not in measure(task, single).metrics
 
 
+@pytest.mark.large
+def test_it_writes_and_is_measured(task, shapes):
+    dataset = build_dataset(shapes, "val", task.preprocessor, 12)
+    found = measure_captioning(task, shapes, "val", dataset)
+    assert list(found.metrics) == ROWS
+    assert found.predictions["model"].tolist() == task.generate(dataset)
+
+
+@pytest.mark.large
 def test_figures(task, shapes, measured, tmp_path):
     draw_captioning(task, shapes, measured, str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -179,6 +179,18 @@ def test_saved_files_give_the_same(task, tmp_path):
             np.testing.assert_array_equal(values, expected[name])
 
 
+def test_another_precision_has_the_same_weights(task):
+    x = examples()
+    mixed = task.with_dtype("mixed_bfloat16")
+    outputs = mixed.predict_outputs(x, verbose=0)
+    assert outputs["image_embedding"].dtype == outputs["match"].dtype == np.float32
+    expected = task.predict_outputs(x, verbose=0)
+    np.testing.assert_allclose(outputs["match"], expected["match"], atol=0.05)
+    back = mixed.with_dtype("float32").predict_outputs(x, verbose=0)
+    for name, values in expected.items():
+        np.testing.assert_allclose(back[name], values, atol=1e-6, err_msg=name)
+
+
 def test_another_modality_is_refused():
     backbone = toys.backbone(["text"], fusion="concat")
     with pytest.raises(ValueError, match=r"needs images and text.*Received: a backbone of text"):

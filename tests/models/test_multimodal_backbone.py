@@ -128,6 +128,30 @@ def test_from_encoders_takes_instances_and_names():
     assert isinstance(named.fusion, fusions.ConcatFusion)
 
 
+def test_without_a_fusion_there_are_features_and_masks_alone():
+    made = MultimodalBackbone(features_encoders(), fusion=None)
+    given = {
+        "images_features": np.ones((2, 4, 128), "float32"),
+        "images_mask": np.ones((2, 4), "int32"),
+        "images_present": np.array([1, 0], "int32"),
+        "text_features": np.ones((2, toys.SEQUENCE_LENGTH, 16), "float32"),
+        "text_mask": np.eye(2, toys.SEQUENCE_LENGTH, dtype="int32"),
+        "text_present": np.array([1, 1], "int32"),
+    }
+    for backbone in (
+        made,
+        MultimodalBackbone.from_config(made.get_config()),
+        made.with_encoders({"images": encoders.Features(4, 128)}),
+    ):
+        outputs = run(backbone, given)
+        assert set(outputs) == {"features", "masks"}
+        np.testing.assert_array_equal(outputs["features"]["text"], given["text_features"])
+        assert np.asarray(outputs["masks"]["images"]).tolist() == [[True] * 4, [False] * 4]
+        np.testing.assert_array_equal(outputs["masks"]["text"], given["text_mask"] == 1)
+    with pytest.raises(ValueError, match=r"has no fusion\. Fix: pass `fusion` to its constructor"):
+        made.fuse({}, {}, {})
+
+
 def test_no_encoder_is_refused():
     with pytest.raises(ValueError, match=r"`encoders` must hold at least one modality"):
         MultimodalBackbone({}, fusions.get("concat"))
