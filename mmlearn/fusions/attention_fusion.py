@@ -24,6 +24,10 @@ class AttentionFusion(WeightedFusion):
             trained to find what the words name, by a loss that the task then has (see
             `mmlearn.losses.grounding`), and by nothing else; the other heads gather what helps to
             predict. Without images and text, there is nothing to train.
+        intermediate_dim: int, the size between two dense layers that each token passes after each
+            attention, or `None` for none. They tell what a token is together with what it has
+            gathered, before the mean over the tokens: so regions of which something is true can be
+            counted.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -32,14 +36,21 @@ class AttentionFusion(WeightedFusion):
     """
 
     def __init__(
-        self, num_heads=8, num_layers=1, dropout=0.1, grounded_heads=0, name=None, **kwargs
+        self,
+        num_heads=8,
+        num_layers=1,
+        dropout=0.1,
+        grounded_heads=0,
+        intermediate_dim=None,
+        name=None,
+        **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         if num_layers < 0:
             raise ValueError(f"`num_layers` must be 0 or more. Received: num_layers={num_layers}.")
         self.num_heads, self.num_layers, self.dropout = num_heads, num_layers, dropout
         check_grounded_heads(grounded_heads, num_heads)
-        self.grounded_heads = grounded_heads
+        self.grounded_heads, self.intermediate_dim = grounded_heads, intermediate_dim
 
     def make_attention(self, hidden_dim, name):
         """Makes a layer `attention(query, value, mask)` from one modality's tokens to another's."""
@@ -63,16 +74,31 @@ class AttentionFusion(WeightedFusion):
         hidden_dim = features_shape[modalities[0]][-1]
         self.directions = list(itertools.permutations(modalities, 2)) if self.num_layers else []
         self.attentions, self.norms = {}, {}
+        self.intermediates, self.dense_outputs = {}, {}
         for number in range(self.num_layers):
             for query, key in self.directions:
                 name = f"{query}_to_{key}_{number}"
                 self.attentions[name] = self.make_attention(hidden_dim, name)
                 self.attentions[name].build(features_shape[query], features_shape[key])
             for modality in modalities if self.directions else ():
-                name = f"{modality}_norm_{number}"
-                self.norms[name] = layers.LayerNormalization(dtype=self.dtype_policy, name=name)
-                self.norms[name].build((None, None, hidden_dim))
+                self._build_norm(f"{modality}_norm_{number}", hidden_dim)
+                if self.intermediate_dim is not None:
+                    self._build_dense(f"{modality}_{number}", hidden_dim)
         self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def _build_norm(self, name, hidden_dim):
+        self.norms[name] = layers.LayerNormalization(dtype=self.dtype_policy, name=name)
+        self.norms[name].build((None, None, hidden_dim))
+
+    def _build_dense(self, name, hidden_dim):
+        policy, intermediate_dim = self.dtype_policy, self.intermediate_dim
+        self.intermediates[name] = layers.Dense(
+            intermediate_dim, "gelu", dtype=policy, name=f"intermediate_{name}"
+        )
+        self.intermediates[name].build((None, None, hidden_dim))
+        self.dense_outputs[name] = layers.Dense(hidden_dim, dtype=policy, name=f"output_{name}")
+        self.dense_outputs[name].build((None, None, intermediate_dim))
+        self._build_norm(f"{name}_dense_norm", hidden_dim)
 
     @property
     def grounded_attention(self):
@@ -103,11 +129,23 @@ class AttentionFusion(WeightedFusion):
                 modality: self.norms[f"{modality}_norm_{number}"](sum(gathered[modality], tokens))
                 for modality, tokens in features.items()
             }
+            if self.intermediate_dim is not None:
+                features = {
+                    modality: self._pass_dense(f"{modality}_{number}", tokens, training)
+                    for modality, tokens in features.items()
+                }
         found = {k: ops.stack(v, axis=1) for k, v in scores.items() if v[0] is not None}
         return features, {"attention_scores": found} if found else {}
 
+    def _pass_dense(self, name, tokens, training):
+        added = self.dense_outputs[name](self.intermediates[name](tokens))
+        added = self.dropout_layer(added, training=training)
+        return self.norms[f"{name}_dense_norm"](tokens + added)
+
     def get_config(self):
         config = super().get_config()
+        if self.intermediate_dim is not None:  # of older configs there is none
+            config["intermediate_dim"] = self.intermediate_dim
         config.update(
             {
                 "num_heads": self.num_heads,

@@ -28,6 +28,8 @@ class CrossAttentionFusion(AttentionFusion):
         combine: `"weighted"` or `"concat"`.
         grounded_heads: int. Heads of the words' attention to the image, that of the first layer, that
             are trained to find what the words name, and nothing else (see `mmlearn.losses.grounding`).
+        intermediate_dim: int, the size between two dense layers that each token passes after each
+            attention, or `None` for none, see `AttentionFusion`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -50,10 +52,13 @@ class CrossAttentionFusion(AttentionFusion):
         dropout=0.1,
         combine="weighted",
         grounded_heads=0,
+        intermediate_dim=None,
         name=None,
         **kwargs,
     ):
-        super().__init__(num_heads, num_layers, dropout, grounded_heads, name=name, **kwargs)
+        super().__init__(
+            num_heads, num_layers, dropout, grounded_heads, intermediate_dim, name=name, **kwargs
+        )
         if combine not in COMBINES:
             raise ValueError(f"`combine` must be one of {COMBINES}. Received: combine={combine!r}.")
         self.combine = combine

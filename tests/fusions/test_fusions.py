@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy import special
 
 from mmlearn import fusions
 from mmlearn.models import MultimodalBackbone
 from tests import checks, toys
+from tests.fusions import oracles
 
 BOTH = ("images", "text")
 
@@ -21,6 +23,37 @@ def test_every_fusion_keeps_the_contract(name):
 def test_cross_attention_options_keep_the_contract(combine, num_layers):
     fusion = fusions.get("cross_attention", num_heads=4, num_layers=num_layers, combine=combine)
     checks.check_fusion(fusion)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_dense_layers_keep_the_contract(num_layers):
+    checks.check_fusion(
+        fusions.get("cross_attention", num_heads=4, num_layers=num_layers, intermediate_dim=8)
+    )
+
+
+def test_each_token_passes_dense_layers_after_the_attention():
+    features, masks = checks.fusion_inputs(BOTH)
+    plain, dense = (
+        fusions.get("cross_attention", num_heads=4, dropout=0.0, intermediate_dim=size)
+        for size in (None, 8)
+    )
+    for fusion in (plain, dense):
+        fusion(features, masks)
+    oracles.randomize(dense)
+    for name, layer in plain.attentions.items():
+        layer.set_weights(dense.attentions[name].get_weights())
+    for name, layer in plain.norms.items():
+        layer.set_weights(dense.norms[name].get_weights())
+    attended, _ = plain.attend(features, masks)
+    found, _ = dense.attend(features, masks)
+    for modality, tokens in attended.items():
+        tokens, name = np.asarray(tokens), f"{modality}_0"
+        hidden = oracles.dense(dense.intermediates[name], tokens)
+        hidden = hidden * (1 + special.erf(hidden / np.sqrt(2))) / 2  # gelu
+        added = oracles.dense(dense.dense_outputs[name], hidden)
+        expected = oracles.normalize(tokens + added, dense.norms[f"{name}_dense_norm"])
+        np.testing.assert_allclose(found[modality], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
