@@ -15,6 +15,7 @@ SHOWN = (
     "binary_accuracy",
 )
 SHOWN_OF_NUMBERS = ("R2", "MAE", "RMSE")
+SHOWN_OF_CAPTIONS = ("CIDEr-D", "share_of_person", "BLEU-4", "faithfulness")
 _SHORT = {
     "average_precision": "AP",
     "true_positives": "hits",
@@ -31,6 +32,8 @@ def shown_metrics(metrics):
     """
     if "R2" in metrics:
         return [name for name in SHOWN_OF_NUMBERS if name in metrics]
+    if "CIDEr-D" in metrics:
+        return [name for name in SHOWN_OF_CAPTIONS if name in metrics]
     if "binary_accuracy" in metrics:
         return [name for name in SHOWN if name in metrics and not name.startswith("top_")]
     # Where one class is true, micro F1 is accuracy.

@@ -10,7 +10,8 @@ from mmlearn.evaluation.meteor import meteor
 from mmlearn.evaluation.rouge import rouge_l
 
 MAIN = "CIDEr-D"
-LIMITS = {MAIN: (0.0, 10.0)}  # of all others [0, 1]
+PERSON, SHARE = "person", "share_of_person"
+LIMITS = {MAIN: (0.0, 10.0), SHARE: (0.0, np.inf)}  # of all others [0, 1]
 
 
 def score_captions(
@@ -36,12 +37,12 @@ def score_captions(
         seed: int.
 
     Returns:
-        metrics: dict of row to dict of `CIDEr-D`, `ROUGE-L`, `BLEU-1` to `BLEU-4` and further ones.
+        metrics: dict of row to dict of `CIDEr-D`, `ROUGE-L`, `BLEU-1` to `BLEU-4` and further ones; where a
+            row is called `person`, also `share_of_person`, the CIDEr-D relative to that row's.
         details: dict of `intervals`, dict of row to dict of metric to `low` and `high`, 95 % by
             bootstrap over images; and `comparisons`, of `over_{row}` to a dict of `metric`, `first`,
-            `second` and what `difference` returns, and of `share_of_{row}` to how large the first
-            row's CIDEr-D is relative to that row's, `value`, `low` and `high`, where that is never 0.
-            The weights of CIDEr-D's n-grams are those of all images in every resample.
+            `second` and what `difference` returns. The weights of CIDEr-D's n-grams are those of all
+            images in every resample.
 
     Raises:
         ValueError: when an image has no reference, or there are not as many captions as images.
@@ -75,6 +76,10 @@ def score_captions(
     everything = draw_all(draws, len(references), groups, num_resamples, seed)
     for (name, metric), values in everything.items():
         drawn[name][metric] = values
+    if PERSON in drawn:
+        theirs = np.maximum(drawn[PERSON][MAIN], 1e-12)
+        for own in drawn.values():
+            own[SHARE] = own[MAIN] / theirs
     metrics = {n: {m: float(v[0]) for m, v in own.items()} for n, own in drawn.items()}
     intervals = {
         n: {m: interval(v, limits=LIMITS.get(m, (0.0, 1.0))) for m, v in own.items()}
@@ -86,23 +91,12 @@ def score_captions(
     first, *others = rows
     comparisons = {}
     for other in others:
-        own, its = drawn[first][MAIN], drawn[other][MAIN]
         comparisons[f"over_{other}"] = {
             "metric": MAIN,
             "first": first,
             "second": other,
-            **difference(own, its),
+            **difference(drawn[first][MAIN], drawn[other][MAIN]),
         }
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = own / its
-        if np.isfinite(ratio).all():
-            comparisons[f"share_of_{other}"] = {
-                "metric": MAIN,
-                "first": first,
-                "second": other,
-                "value": float(ratio[0]),
-                **interval(ratio),
-            }
     return metrics, {"intervals": intervals, "comparisons": comparisons}
 
 

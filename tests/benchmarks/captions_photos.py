@@ -150,8 +150,8 @@ def main():
         cells = [f"{found[n]:.3f} [{ends[n]['low']:.3f}, {ends[n]['high']:.3f}]" for n in names]
         print(f"| {row} | " + " | ".join(cells) + " |")
     for name, found in details["comparisons"].items():
-        value = found.get("difference", found.get("value"))
-        print(f"{name}: {value:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] CIDEr-D")
+        text = "{difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.3f}".format(**found)
+        print(f"{name}: {text} CIDEr-D")
     for row in range(options.shown):
         print({name: captions[row] for name, captions in rows.items() if name != "most_frequent"})
 

@@ -82,6 +82,18 @@ def test_tables_show_the_metrics_of_the_kind():
     assert "price fused" in console.file.getvalue()
 
 
+def test_metrics_of_captions_fit_into_80_columns():
+    names = ("CIDEr-D", "ROUGE-L", "BLEU-1", "BLEU-4", "faithfulness", "coverage")
+    values = {**dict.fromkeys(names, 0.25), "share_of_person": 0.9}
+    rows = dict.fromkeys(("model", "beam", "most_frequent", "nearest", "person"), values)
+    intervals = {row: {"CIDEr-D": {"low": 0.125, "high": 0.375}} for row in rows}
+    console = Console(file=io.StringIO(), width=80)
+    console.print(metrics_table(rows, "validation", intervals))
+    text = console.file.getvalue()
+    assert "\u2026" not in text
+    assert all(name in text for name in ("CIDEr-D", "0.125 to 0.375", "BLEU-4", "faithfulness"))
+
+
 def test_comparisons_are_said_in_a_line():
     found = {
         "metric": "mAP",

@@ -21,19 +21,21 @@ def test_scores_each_row_by_the_same_references():
     metrics, details = score_captions(rows, wanted, num_resamples=50)
     assert list(metrics) == list(details["intervals"]) == list(rows)
     names = ["CIDEr-D", "ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
+    names.append("share_of_person")
     assert all(list(own) == names for own in metrics.values())
     assert metrics["model"]["CIDEr-D"] == pytest.approx(cider_d(candidates, references).mean())
     assert metrics["person"]["ROUGE-L"] == pytest.approx(1.0)
     assert metrics["nothing"]["CIDEr-D"] == 0.0
     for name, intervals in details["intervals"].items():
         for metric, ends in intervals.items():
-            high = 10 if metric == "CIDEr-D" else 1
+            high = {"CIDEr-D": 10, "share_of_person": np.inf}.get(metric, 1)
             assert 0 <= ends["low"] <= metrics[name][metric] + 1e-9, (name, metric)
             assert ends["low"] <= ends["high"] <= high, (name, metric)
     comparisons = details["comparisons"]
-    assert set(comparisons) == {"over_person", "over_nothing", "share_of_person"}
+    assert set(comparisons) == {"over_person", "over_nothing"}
     expected = metrics["model"]["CIDEr-D"] / metrics["person"]["CIDEr-D"]
-    assert comparisons["share_of_person"]["value"] == pytest.approx(expected)
+    assert metrics["model"]["share_of_person"] == pytest.approx(expected)
+    assert metrics["person"]["share_of_person"] == 1.0
     assert comparisons["over_person"]["high"] < 0 < comparisons["over_nothing"]["low"]
 
 
