@@ -10,7 +10,7 @@ on TF-IDF of one and two words and on these with the pooled features of the imag
 
 The accuracy is the official one of VQA, its intervals are over photos. Of several seeds, each question
 counts with the mean of its accuracies. With `--folds 3`, everything is trained and judged inside the
-training split instead, with photos held out, which is how the settings below were chosen.
+training split instead, with photos held out, to choose settings by.
 """
 
 import dataclasses
