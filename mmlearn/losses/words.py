@@ -32,7 +32,7 @@ class WordLoss(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        y_true = ops.cast(y_true, "int32")
+        y_true, y_pred = ops.cast(y_true, "int32"), ops.convert_to_tensor(y_pred)
         token_ids, mask = ops.maximum(y_true, 0), ops.cast(y_true >= 0, y_pred.dtype)
         losses = ops.sparse_categorical_crossentropy(token_ids, y_pred, from_logits=True)
         if self.label_smoothing:

@@ -77,6 +77,7 @@ def test_maps_that_look_at_the_object_get_all_points(task, shapes, monkeypatch):
     assert np.isnan(without["energy"][0]) and np.isfinite(without["energy"][1:]).all()
 
 
+@pytest.mark.large
 def test_everything_is_measured_and_an_untrained_model_points_no_better_than_the_centre(
     task, shapes, tmp_path
 ):

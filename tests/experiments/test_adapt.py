@@ -77,7 +77,7 @@ def outputs(again, shapes):
 @pytest.fixture
 def text_model(monkeypatch, tmp_path):
     """A tiny classifier of texts, whose classes are dog, cat and sofa, without the way by the disk."""
-    (tmp_path / "task.json").write_text('{"class_name": "MultimodalClassifier"}')
+    (tmp_path / "task.json").write_text('{"registered_name": "mmlearn>MultimodalClassifier"}')
     classifier = toys.classifier(("text",))
     monkeypatch.setattr(MultimodalClassifier, "from_preset", lambda path: classifier)
     return str(tmp_path)

@@ -78,6 +78,7 @@ def test_rows_are_the_model_and_what_it_must_beat(task, source, measured):
     json.dumps([measured.metrics, measured.details])
 
 
+@pytest.mark.large
 def test_figures_show_answers_and_reasons(task, source, measured, tmp_path):
     KIND.draw(task, source, measured, str(tmp_path))
     names = os.listdir(tmp_path)

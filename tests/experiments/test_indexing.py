@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest.importorskip("faiss")
+pytest.importorskip("faiss", reason="needs the extra `search`")
 
 from data_prep.splits import Selection
 from mmlearn.cli.main import main
@@ -12,6 +12,8 @@ from mmlearn.experiments import indexing
 from mmlearn.experiments.config import DataConfig
 from mmlearn.serving.search_index import SearchIndex
 from tests import toys
+
+pytestmark = pytest.mark.large  # the tier whose environment has the extras
 
 
 @pytest.fixture(scope="module")

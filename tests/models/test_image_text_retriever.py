@@ -129,7 +129,10 @@ def test_rows_are_groups_of_their_own_by_default(task):
     assert task.read_inputs(x)["group"].tolist() == list(range(8))
 
 
-@pytest.mark.parametrize("parts", [2, 3, 9])  # also more parts than rows
+@pytest.mark.parametrize(
+    "parts",  # also more than rows
+    [2, *(pytest.param(count, marks=pytest.mark.large) for count in (3, 9))],
+)
 def test_parts_of_a_batch_are_compared_with_the_whole(parts):
     x = feature_inputs()
     found = {}

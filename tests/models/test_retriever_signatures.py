@@ -6,6 +6,8 @@ import pytest
 from tests import toys
 from tests.models.test_signatures import ALLOWED, IMAGES, TEXTS, call_elsewhere
 
+pytestmark = pytest.mark.large
+
 # Of L2 normalisation and of the largest value: also old ones.
 ALSO = {"Maximum", "Rsqrt", "Square", "Max", "Sigmoid"}
 SIGNATURES = ("embed_image", "embed_text", "match", "serve_tensors", "serving_default")

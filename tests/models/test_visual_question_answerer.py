@@ -90,6 +90,7 @@ def png(image):
     return file.getvalue()
 
 
+@pytest.mark.large
 def test_it_is_trained_saved_and_served(tmp_path):
     task = answerer()
     x, y = examples()

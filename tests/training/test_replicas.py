@@ -39,6 +39,7 @@ def toy(micro_batches):
     return task
 
 
+@pytest.mark.large
 def test_a_batch_in_parts_makes_the_same_update():
     x, y = toys.examples(7)
     whole, parts = toy(1), toy(3)
