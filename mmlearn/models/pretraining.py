@@ -6,11 +6,13 @@ import tensorflow as tf
 from keras import ops
 
 from mmlearn.layers.masked_mean import masked_mean
+from mmlearn.layers.text_decoder import TextDecoder
 from mmlearn.layers.token_masking import TokenMasking
 from mmlearn.losses.contrastive import image_text_contrast, view_contrast
 from mmlearn.models.batch_contrast import BatchContrast
 from mmlearn.models.task import MultimodalTask
 
+DECODER_DIM = 128  # of what guesses words
 VIEW_DIM = 128  # of the embeddings in which two views are compared
 VIEW_TEMPERATURE = 0.1
 
@@ -30,7 +32,8 @@ class PretrainingTask(MultimodalTask):
     """
 
     main_output = "objective"
-    modalities = ()
+    modalities = ()  # that an example must have
+    trained = None  # those whose encoders learn, by default all of these
 
     def __init__(self, task, inputs, losses, heads):
         # === Layers ===
@@ -43,14 +46,15 @@ class PretrainingTask(MultimodalTask):
     @property
     def parts(self):
         """What a training phase can freeze; the head comes first, which may hold what is shared."""
-        encoders = {f"{m}_encoder": [self.backbone.encoders[m]] for m in self.modalities}
+        trained = self.trained or self.modalities
+        encoders = {f"{m}_encoder": [self.backbone.encoders[m]] for m in trained}
         return {"head": list(self.heads.values()), **encoders}
 
     def set_trainable(self, names, blocks=0):
         """Makes these parts and the head trainable; see `MultimodalTask.set_trainable`."""
         super().set_trainable((*names, "head"), blocks)
         for modality, encoder in self.backbone.encoders.items():
-            if modality not in self.modalities:
+            if modality not in (self.trained or self.modalities):
                 encoder.trainable = False
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
@@ -168,6 +172,60 @@ class ImageTextContrastTask(PretrainingTask):
             present.append(ops.cast(inputs[name], "bool"))
         losses = contrast(*embeddings, inputs["pair"], ops.logical_and(*present))
         super().__init__(task, inputs, losses, {**heads, "contrast": contrast})
+
+
+class CaptioningTask(PretrainingTask):
+    """Guesses each token of a text from those before it and from the image: words say what to see.
+
+    Model inputs: those of the image encoder, `images_present`, `token_ids` and `padding_mask`, both
+    `(batch_size, length)`. The loss of an example is the mean cross-entropy of its tokens. The text encoder
+    has no part in it.
+
+    Args:
+        task: a task with a preprocessor, an encoder of images, and one of text that reads `token_ids`.
+        seed: int. Of the head's first weights.
+
+    Reference:
+        Desai and Johnson 2021, "VirTex: learning visual representations from textual annotations".
+    """
+
+    modalities = ("images", "text")
+    trained = ("images",)
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        backbone = task.backbone
+        encoder = backbone.encoders["images"]
+        text = backbone.encoders["text"].model_inputs("text")
+        length = text["token_ids"].shape[1]
+        decoder = TextDecoder(
+            task.preprocessor.converters["text"].tokenizer.vocabulary_size(),
+            length,
+            hidden_dim=DECODER_DIM,
+            num_layers=1,
+            num_heads=4,
+            dtype=backbone.dtype_policy,
+            name="captioning_decoder",
+        )
+
+        # === Functional model ===
+        images = encoder.model_inputs("images")
+        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
+        features, mask = encoder(images)
+        logits, _ = decoder(inputs["token_ids"][:, :-1], features, mask)
+        # Not of the global generator, see `_seeded`.
+        for number, weight in enumerate(decoder.trainable_variables):
+            if len(weight.shape) > 1:
+                weight.assign(_seeded(seed + number)(weight.shape))
+        losses = keras.losses.sparse_categorical_crossentropy(
+            inputs["token_ids"][:, 1:], logits, from_logits=True
+        )
+        is_real = ops.cast(inputs["padding_mask"][:, 1:], "bool")
+        losses = masked_mean(losses[..., None], is_real)[:, 0]
+        inputs.update(
+            {**images, "images_present": keras.Input((), dtype="int32", name="images_present")}
+        )
+        super().__init__(task, inputs, losses, {"captioning": decoder})
 
 
 class ViewContrastTask(PretrainingTask):

@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from data_prep import augment
 from data_prep.names import find
-from mmlearn.models.pretraining import ImageTextContrastTask, MaskedLanguageTask, ViewContrastTask
+from mmlearn.models.pretraining import (
+    CaptioningTask,
+    ImageTextContrastTask,
+    MaskedLanguageTask,
+    ViewContrastTask,
+)
 from mmlearn.training.data import SourceData
 
 LABELS = "labels"  # the task itself
@@ -141,6 +146,7 @@ class Objective:
 
 OBJECTIVES = {
     LABELS: None,
+    "captioning": Objective(CaptioningTask, ObjectiveInputs),
     "masked_language": Objective(MaskedLanguageTask, MaskedLanguageInputs),
     "image_text_contrast": Objective(ImageTextContrastTask, ImageTextContrastInputs, compares=True),
     "image_contrast": Objective(
@@ -202,7 +208,7 @@ def _check(what, objective, phase, task, data):
             f"{what} compares all examples of a batch, which cannot be worked off in parts. Received: "
             f"micro_batches={phase.micro_batches}. Fix: 1, and a smaller batch size."
         )
-    if phase.objective == "masked_language":
+    if phase.objective in ("captioning", "masked_language"):
         names = task.backbone.encoders["text"].model_inputs("text")
         if "token_ids" not in names:
             raise ValueError(
