@@ -2,7 +2,8 @@
 
 python -m mmlearn train shapes_retrieval
 
-Embeddings first; then the fusion learns to re-rank, on features that stay as they are.
+The image encoder learns which words captions have; then both learn embeddings; then the fusion learns to
+re-rank, on features that stay as they are.
 """
 
 from mmlearn.experiments.config import (
@@ -28,19 +29,26 @@ SHAPES_RETRIEVAL = Experiment(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
         text=TextConfig(name="bert_tiny"),
         fusion=FusionConfig(options={"num_heads": 4}),
-        task=TaskConfig(name="retrieval", options={"embedding_dim": 256, "projection_dim": 256}),
+        task=TaskConfig(
+            name="retrieval",
+            options={"embedding_dim": 256, "projection_dim": 256, "pooling": "max"},
+        ),
         hidden_dim=128,
         head_hidden_dim=128,
         dropout=0.0,
         modality_dropout=0.0,  # who hides the caption cannot ask whether it matches
     ),
     training=TrainingConfig(
+        # Which words a caption has: or colours are learned and shapes are not, which come later in contrast.
+        pretrain=("caption_words",),
+        pretrain_epochs=6,
+        pretrain_rate=3e-3,
         phases=(
             TrainingPhase(
                 "embeddings",
                 12,
                 trainable=("encoders", "head"),
-                learning_rate=3e-3,
+                learning_rate=1e-3,
                 loss_weights={"contrast": 1.0},
             ),
             TrainingPhase(
@@ -52,7 +60,7 @@ SHAPES_RETRIEVAL = Experiment(
                 loss_weights={"matching": 1.0},
             ),
         ),
-        batch_size=256,  # a small one holds too few scenes of the same colours to need the shapes
+        batch_size=64,
         monitor_contribution=False,
     ),
 )

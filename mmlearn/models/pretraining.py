@@ -228,6 +228,46 @@ class CaptioningTask(PretrainingTask):
         super().__init__(task, inputs, losses, {"captioning": decoder})
 
 
+class CaptionWordsTask(PretrainingTask):
+    """Guesses from an image which tokens its text has, whatever their order.
+
+    Model inputs: those of the image encoder, `images_present`, `token_ids` and `padding_mask`, both
+    `(batch_size, length)`. The loss of an example is the mean of its tokens' negative log-likelihoods
+    under one softmax over the vocabulary. The text encoder has no part in it.
+
+    Args:
+        task: a task with a preprocessor, an encoder of images, and one of text that reads `token_ids`.
+        seed: int. Of the head's first weights.
+
+    Reference:
+        Joulin et al. 2016, "Learning visual features from large weakly supervised data", equation 2.
+    """
+
+    modalities = ("images", "text")
+    trained = ("images",)
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        encoder = task.backbone.encoders["images"]
+        text = task.backbone.encoders["text"].model_inputs("text")
+        head = keras.layers.Dense(
+            task.preprocessor.converters["text"].tokenizer.vocabulary_size(),
+            kernel_initializer=_seeded(seed),
+            dtype="float32",
+            name="caption_words",
+        )
+
+        # === Functional model ===
+        images = encoder.model_inputs("images")
+        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
+        present = {"images_present": keras.Input((), dtype="int32", name="images_present")}
+        likelihoods = ops.log_softmax(head(masked_mean(*encoder(images))))
+        own = ops.take_along_axis(likelihoods, inputs["token_ids"], axis=1)
+        is_real = ops.cast(inputs["padding_mask"], "bool")
+        losses = -masked_mean(own[..., None], is_real)[:, 0]
+        super().__init__(task, {**images, **inputs, **present}, losses, {"caption_words": head})
+
+
 class ViewContrastTask(PretrainingTask):
     """Finds the other view of each image among the views of a batch, by their embeddings.
 

@@ -10,6 +10,7 @@ from data_prep import augment
 from data_prep.names import find
 from mmlearn.models.pretraining import (
     CaptioningTask,
+    CaptionWordsTask,
     ImageTextContrastTask,
     MaskedLanguageTask,
     ViewContrastTask,
@@ -146,6 +147,7 @@ class Objective:
 
 OBJECTIVES = {
     LABELS: None,
+    "caption_words": Objective(CaptionWordsTask, ObjectiveInputs),
     "captioning": Objective(CaptioningTask, ObjectiveInputs),
     "masked_language": Objective(MaskedLanguageTask, MaskedLanguageInputs),
     "image_text_contrast": Objective(ImageTextContrastTask, ImageTextContrastInputs, compares=True),
@@ -208,7 +210,7 @@ def _check(what, objective, phase, task, data):
             f"{what} compares all examples of a batch, which cannot be worked off in parts. Received: "
             f"micro_batches={phase.micro_batches}. Fix: 1, and a smaller batch size."
         )
-    if phase.objective in ("captioning", "masked_language"):
+    if phase.objective in ("caption_words", "captioning", "masked_language"):
         names = task.backbone.encoders["text"].model_inputs("text")
         if "token_ids" not in names:
             raise ValueError(

@@ -110,7 +110,7 @@ def learn_second(options, root, seed, before, arm):
         training = dataclasses.replace(experiment.training, phases=(last,))
         keras.utils.clear_session()
         found = fit(dataclasses.replace(experiment, training=training), Console(stderr=True))
-        new, seconds = found.metrics["fused"]["mAP"], found.clock.seconds()["train"]
+        new, seconds = found.measured.metrics["fused"]["mAP"], found.clock.seconds()["train"]
         write_json(path, {"forgetting": found.forgetting, "new": new, "seconds": seconds})
     with open(path, encoding="utf-8") as file:
         return json.load(file)

@@ -72,7 +72,7 @@ record = save(fitted, experiment, output)
 reloaded = MultimodalClassifier.from_preset(output + "/preset")
 validation = build_data(experiment, fitted.source, task.preprocessor).validation()
 again = reloaded.predict(validation.map(lambda x, *_: x), verbose=0)
-saved = float(np.abs(again - fitted.predictions["fused"]).max())
+saved = float(np.abs(again - fitted.measured.predictions["fused"]).max())
 scores = {row: values["mAP"] for row, values in record["metrics"].items()}
 print(mirrored, drift, saved, scores["fused"], scores["prior"])
 print(scores, record["seconds"], file=sys.stderr)

@@ -200,7 +200,7 @@ def test_an_added_modality_is_trained(adding):
     run = fit(adding)
     assert [record["name"] for record in run.history] == ["new", "end to end"]
     assert run.task.backbone.modalities == ("images", "text")
-    assert run.metrics["images"]["num_examples"] == 10
+    assert run.measured.metrics["images"]["num_examples"] == 10
     assert run.forgetting["before"] != run.forgetting["after"]
     assert run.task.backbone.fusion.gate.get_weights()[0] != 0
 
@@ -436,8 +436,8 @@ def test_the_scores_and_the_record_are_of_the_new_data(fitted):
     run, printed = fitted
     assert run.task.label_names == ["cat", "dog", "blue", "red"]
     assert type(run.task) is MultimodalClassifier
-    assert run.metrics["fused"]["num_examples"] == 10
-    assert run.metrics["fused"]["num_classes"] == 3  # of "cat" nothing is known there
+    assert run.measured.metrics["fused"]["num_examples"] == 10
+    assert run.measured.metrics["fused"]["num_classes"] == 3  # of "cat" nothing is known there
     assert (run.predictions["labels"][:, 0] == -1).all()
     assert run.earlier["num_rehearsed"] == 8
     assert len(run.earlier["weights"]) == len(run.earlier["data"]) == 64
@@ -451,7 +451,7 @@ def test_the_model_is_scored_on_the_new_data_again(fitted, folder, tmp_path):
     run, _ = fitted
     run.task.save_to_preset(tmp_path / "preset")
     found = evaluate_model(str(tmp_path), make_experiment(str(folder / "new.csv")).data)
-    assert found["metrics"]["fused"] == pytest.approx(run.metrics["fused"], abs=1e-6)
+    assert found["metrics"]["fused"] == pytest.approx(run.measured.metrics["fused"], abs=1e-6)
 
 
 @pytest.mark.full
