@@ -38,7 +38,8 @@ def score_captions(
 
     Returns:
         metrics: dict of row to dict of `CIDEr-D`, `ROUGE-L`, `BLEU-1` to `BLEU-4` and further ones; where a
-            row is called `person`, also `share_of_person`, the CIDEr-D relative to that row's.
+            row is called `person`, also `share_of_person`, the CIDEr-D relative to that row's. What is no
+            number is left out.
         details: dict of `intervals`, dict of row to dict of metric to `low` and `high`, 95 % by
             bootstrap over images; and `comparisons`, of `over_{row}` to a dict of `metric`, `first`,
             `second` and what `difference` returns. The weights of CIDEr-D's n-grams are those of all
@@ -80,6 +81,9 @@ def score_captions(
         theirs = np.maximum(drawn[PERSON][MAIN], 1e-12)
         for own in drawn.values():
             own[SHARE] = own[MAIN] / theirs
+    for own in drawn.values():  # such as what is true of objects, where none is mentioned
+        for metric in [metric for metric, values in own.items() if np.isnan(values[0])]:
+            del own[metric]
     metrics = {n: {m: float(v[0]) for m, v in own.items()} for n, own in drawn.items()}
     intervals = {
         n: {m: interval(v, limits=LIMITS.get(m, (0.0, 1.0))) for m, v in own.items()}

@@ -1,6 +1,7 @@
 """The task that writes captions of images."""
 
 import os
+import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from mmlearn.models import ImageCaptioner, MultimodalBackbone, MultimodalPreproc
 
 BATCH_SIZE = 64
 SHOWN = 12  # images with their captions in the figure
+LINE = 48  # characters above an image
 ATTENDED = 3  # with the regions of each word
 
 
@@ -142,8 +144,13 @@ def draw_captioning(task, source, measured, folder):
     for row, (ax, example) in enumerate(zip(axes, examples, strict=False)):
         if example["images"].size:
             ax.imshow(example["images"])
-        lines = [f"{name}: {written[name][row]}" for name in ("model", "person") if name in written]
-        ax.set_title("\n".join(lines), fontsize=7, parse_math=False, wrap=True)
+        lines = [
+            line
+            for name in ("model", "person")
+            if name in written
+            for line in textwrap.wrap(f"{name}: {written[name][row]}", LINE)
+        ]
+        ax.set_title("\n".join(lines), fontsize=8, parse_math=False)
     figure.savefig(os.path.join(folder, "captions.png"), dpi=120)
     for row, example in enumerate(examples[:ATTENDED]):
         if example["images"].size:

@@ -51,6 +51,16 @@ def test_further_measures_have_intervals_too():
     assert set(details["intervals"]["model"]["short"]) == {"low", "high"}
 
 
+def test_what_is_no_number_is_left_out():
+    _, _, texts, wanted = cases(3)
+
+    def unknown(captions):
+        return lambda weights: {"unknown": weights.sum(axis=0) * np.nan}
+
+    metrics, details = score_captions({"model": texts}, wanted, None, [unknown], num_resamples=5)
+    assert "unknown" not in {*metrics["model"], *details["intervals"]["model"]}
+
+
 def test_meteor_only_where_it_is_asked_for(monkeypatch):
     _, _, texts, wanted = cases(4)
     monkeypatch.setattr(captioning, "meteor", lambda candidates, references: 0.25)
