@@ -171,7 +171,8 @@ class Worker:
             self._save(job, ".weights.npz", _encoder_arrays(fitted.task))
         remove(folder)
         measured, seconds = fitted.measured, fitted.clock.seconds()["train"]
-        return measured.metrics, measured.predictions, fitted.history, seconds
+        predictions = {**measured.predictions, "ids": np.array(fitted.source.examples("val").ids)}
+        return measured.metrics, predictions, fitted.history, seconds
 
     def _train_frozen(self, job):
         """Trains fusion and head on stored features."""

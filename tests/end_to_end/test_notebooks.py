@@ -16,8 +16,14 @@ def test_notebook_is_stored_without_outputs(path):
         assert cell.get("execution_count") is None
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",  # one is of the large tier, those of the other tasks take minutes each
+    [
+        pytest.param(path, marks=pytest.mark.large if path == NOTEBOOKS[0] else pytest.mark.full)
+        for path in NOTEBOOKS
+    ],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
