@@ -35,7 +35,8 @@ LINE_INCHES = 0.17
 def plot_curves(records, path):
     """Draws loss and mAP, or R², over all epochs, training and validation, and `remarks` under them.
 
-    Where there is neither, as of other tasks, all that was measured in validation as well.
+    Where there is neither, as of other tasks, all that was measured in validation as well; where there
+    are losses alone, as of retrieval, one panel.
 
     Args:
         records: list of dicts `name`, `history`, as `run_phases` returns.
@@ -45,7 +46,6 @@ def plot_curves(records, path):
     wrap = textwrap.TextWrapper(LINE, subsequent_indent="    ")
     text = [line for sentence in remarks(records) for line in wrap.wrap(sentence)]
     figure = Figure(figsize=(11, 4 + LINE_INCHES * (1 + len(text))), layout="constrained")
-    loss_axes, map_axes = figure.subplots(1, 2)
     names = {f"{modality}_classes_map": modality for modality in COLORS if modality != "fused"}
     names = {"classes_map": "fused", "map": "fused", **names}
     measured = "mean average precision"
@@ -57,6 +57,7 @@ def plot_curves(records, path):
         names = {key: key.replace("_", " ") for key in _other_metrics(records)}
         colors = {label: f"C{number}" for number, label in enumerate(names.values())}
         measured = "metrics"
+    loss_axes, *rest = figure.subplots(1, 2 if names else 1, squeeze=False)[0]
     end, last = 0, {}
     for record in records:
         history = record["history"]
@@ -67,9 +68,9 @@ def plot_curves(records, path):
         for key, label in names.items():
             for prefix, style in (("", ".-"), ("val_", "x--")):
                 if prefix + key in history:
-                    map_axes.plot(epochs, history[prefix + key], style, color=colors[label])
+                    rest[0].plot(epochs, history[prefix + key], style, color=colors[label])
                     last[label] = colors[label]
-        for axes in (loss_axes, map_axes):
+        for axes in (loss_axes, *rest):
             if end:
                 axes.axvline(end + 0.5, color="0.8", linewidth=1)
             axes.annotate(
@@ -88,10 +89,12 @@ def plot_curves(records, path):
     ]
     lines += [Line2D([], [], color=color) for color in last.values()]
     place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # beside, where no curve is
-    map_axes.legend(lines, ["training", "validation", *last], frameon=False, **place)
+    axes = rest[0] if rest else loss_axes
+    axes.legend(lines, ["training", "validation", *last], frameon=False, **place)
     loss_axes.set(xlabel="epoch", ylabel="total loss of the phase")
-    map_axes.set(xlabel="epoch", ylabel=measured)
-    for axes in (loss_axes, map_axes):
+    if rest:
+        rest[0].set(xlabel="epoch", ylabel=measured)
+    for axes in (loss_axes, *rest):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("\n".join(text), x=0.01, ha="left", fontsize=9, linespacing=1.3)

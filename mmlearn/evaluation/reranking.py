@@ -3,11 +3,12 @@
 import numpy as np
 
 from mmlearn.evaluation.retrieval import TOLERANCE, blocks, rank, rank_both
+from mmlearn.models.mismatched_pairs import HARDNESS
 
 TOP = 10
 
 
-def rank_again(score, match, query_groups, item_groups, top=TOP, tolerance=TOLERANCE):
+def rank_again(score, match, query_groups, item_groups, top=TOP, tolerance=TOLERANCE, weight=0.0):
     """Ranks like `mmlearn.evaluation.retrieval.rank`, the best few of each query in the order of `match`.
 
     What is not among these stays where it was.
@@ -20,6 +21,7 @@ def rank_again(score, match, query_groups, item_groups, top=TOP, tolerance=TOLER
         item_groups: int array `(num_items,)`.
         top: int. How many are ordered again.
         tolerance: see `rank`.
+        weight: float. How much of `score` is added to `match`.
 
     Returns:
         int array `(num_queries,)`, from 1.
@@ -37,9 +39,11 @@ def rank_again(score, match, query_groups, item_groups, top=TOP, tolerance=TOLER
     ranks = rank(score, query_groups, item_groups, tolerance)
     top = min(top, len(item_groups))
     for rows in blocks(len(query_groups), len(item_groups)):
-        best = np.argpartition(-np.asarray(score(rows)), top - 1, axis=1)[:, :top]
+        scores = np.asarray(score(rows))
+        best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
         queries = np.repeat(np.arange(rows.start, rows.stop), top)
         found = np.asarray(match(queries, best.ravel())).reshape(best.shape)
+        found = found + weight * np.take_along_axis(scores, best, axis=1)
         own = query_groups[rows, None] == item_groups[best]
         first = np.where(own, found, -np.inf).max(axis=1, keepdims=True)
         again = 1 + ((found >= first - tolerance) & ~own).sum(axis=1)
@@ -49,6 +53,8 @@ def rank_again(score, match, query_groups, item_groups, top=TOP, tolerance=TOLER
 
 def rerank_both(images, texts, match, top=TOP):
     """Ranks of both directions, without and with the best few ordered again.
+
+    The order is that of the match and the cosine together, see `mmlearn.models.mismatched_pairs.HARDNESS`.
 
     Args:
         images: `mmlearn.evaluation.embedded.Embedded`.
@@ -67,9 +73,15 @@ def rerank_both(images, texts, match, top=TOP):
             texts.groups,
             images.groups,
             top,
+            weight=HARDNESS,
         ),
         "images_to_text": rank_again(
-            lambda rows: one[rows] @ other.T, match, images.groups, texts.groups, top
+            lambda rows: one[rows] @ other.T,
+            match,
+            images.groups,
+            texts.groups,
+            top,
+            weight=HARDNESS,
         ),
     }
     return rank_both(one, other, images.groups, texts.groups), again

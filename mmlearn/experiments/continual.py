@@ -74,6 +74,11 @@ def open_earlier(experiment, output, console):
                     "--continual.model DIR, or leave it out."
                 )
         return None
+    if experiment.model.task.name != "prediction":
+        raise ValueError(
+            "Going on is for models that predict labels. Received: "
+            f"task={experiment.model.task.name!r}. Fix: leave out --continual.model."
+        )
     if config.distillation and keras.config.backend() != "tensorflow":
         raise ValueError(
             f"--continual.distillation needs TensorFlow. Received: Keras on {keras.config.backend()}. "

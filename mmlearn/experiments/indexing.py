@@ -1,5 +1,6 @@
 """Makes an index of a data set by a saved retriever, and searches it."""
 
+import math
 import os
 
 import numpy as np
@@ -15,10 +16,12 @@ from mmlearn.experiments.build import build_source
 from mmlearn.experiments.scoring import name_bad_images
 from mmlearn.models import ImageTextRetriever
 from mmlearn.models.fingerprint import fingerprint
+from mmlearn.models.mismatched_pairs import HARDNESS
 from mmlearn.models.presets import find_preset
 from mmlearn.serving.search_index import NUM_QUERIES, SearchIndex
 
 WHAT = ("images", "text")
+SMALLEST = 1e-7  # probability whose odds count, and largest likewise
 
 
 def open_retriever(model):
@@ -175,8 +178,8 @@ def search(model, folder, text=None, image=None, top=10, rerank=0):
         text: str, or `None`.
         image: str, the path of an image, or `None`.
         top: int. How many.
-        rerank: int. How many of the nearest are ordered again by the match of image and text; 0 for
-            none.
+        rerank: int. How many of the nearest are ordered again by the match of image and text and their
+            cosine, see `mmlearn.models.mismatched_pairs.HARDNESS`; 0 for none.
 
     Returns:
         A list of dicts of `id`, `label` (path or text), `cosine` and, if re-ranked, `match`.
@@ -206,8 +209,13 @@ def search(model, folder, text=None, image=None, top=10, rerank=0):
         pairs = {modality: [query] * len(first), other: [each["label"] for each in first]}
         for each, match in zip(first, task.predict(pairs, verbose=0), strict=True):
             each["match"] = float(match)
-        found = sorted(first, key=lambda each: -each["match"]) + found[rerank:]
+        found = sorted(first, key=_closeness, reverse=True) + found[rerank:]
     return found[:top]
+
+
+def _closeness(found):
+    match = min(max(found["match"], SMALLEST), 1 - SMALLEST)
+    return math.log(match / (1 - match)) + HARDNESS * found["cosine"]
 
 
 def draw_collage(found, path):

@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
-HARDNESS = 30.0  # what cosines are multiplied by: the nearer, the more often drawn
+# What cosines are multiplied by: the nearer, the more often drawn. What tells pairs from such draws has
+# learned how likely a pair is beyond what its cosine says, so who ranks adds this much of the cosine
+# to its logit (Gutmann and Hyvarinen, "Noise-contrastive estimation", 2010, equation 3).
+HARDNESS = 30.0
 _NEVER = -1e9
 
 

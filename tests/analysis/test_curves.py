@@ -20,6 +20,18 @@ def test_curves_of_all_phases_are_drawn(tmp_path):
     assert ((one[..., 0] > 150) & (one[..., 2] < 60)).sum() == 0
 
 
+def test_losses_alone_are_one_panel(tmp_path):
+    import warnings
+
+    records = [{"name": "embeddings", "history": {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2]}}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as of a layout that found no room
+        plot_curves(records, tmp_path / "losses.png")
+    drawn = (cv2.imread(str(tmp_path / "losses.png")) < 150).any(axis=2)
+    middle = drawn[:, int(0.45 * drawn.shape[1]) : int(0.55 * drawn.shape[1])]
+    assert middle[: drawn.shape[0] // 2].any()  # the curves, where there would be a gap
+
+
 def test_drawing_leaves_the_notebook_backend_alone():
     import subprocess
     import sys

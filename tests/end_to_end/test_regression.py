@@ -68,4 +68,4 @@ def test_a_table_of_numbers_is_trained_on_scored_and_served(tmp_path, monkeypatc
 
     capfd.readouterr()
     assert main([*TRAIN, "--data.root", "prices.csv", "--continual.model", "out"]) == 2
-    assert "is a MultimodalRegressor" in capfd.readouterr().err
+    assert "is a model of MultimodalRegressor" in capfd.readouterr().err

@@ -8,6 +8,7 @@ from mmlearn.evaluation.embedded import Embedded
 from mmlearn.evaluation.matching import matching_accuracy, mismatched_images
 from mmlearn.evaluation.reranking import rank_again, rerank_both
 from mmlearn.evaluation.retrieval import rank_both
+from mmlearn.models.mismatched_pairs import HARDNESS
 
 
 def embedded(embeddings, groups):
@@ -42,6 +43,7 @@ def test_the_best_few_are_in_the_order_of_the_match(monkeypatch, rows_at_a_time)
     matches = np.random.default_rng(1).normal(size=(12, 36))
     ranks, again = rerank_both(images, texts, lambda i, t: matches[i, t], top=4)
     scores = images.embeddings @ texts.embeddings.T
+    matches = matches + HARDNESS * scores
     np.testing.assert_array_equal(
         again["images_to_text"],
         again_by_hand(scores, matches, images.groups, texts.groups, 4),
@@ -59,9 +61,17 @@ def test_the_best_few_are_in_the_order_of_the_match(monkeypatch, rows_at_a_time)
 def test_a_match_that_knows_finds_all_that_is_among_the_best():
     images, texts = random_pairs()
     right = images.groups[:, None] == texts.groups
-    ranks, again = rerank_both(images, texts, lambda i, t: right[i, t] * 1.0, top=5)
+    sure = 2 * HARDNESS
+    ranks, again = rerank_both(images, texts, lambda i, t: right[i, t] * sure, top=5)
     for direction in ranks:
         assert (again[direction][ranks[direction] <= 5] == 1).all()
+
+
+def test_a_match_that_says_nothing_changes_nothing():
+    images, texts = random_pairs()
+    ranks, again = rerank_both(images, texts, lambda i, t: np.full(len(i), 0.3), top=5)
+    for direction, own in ranks.items():
+        np.testing.assert_array_equal(again[direction], own)
 
 
 def test_equal_matches_count_against_us():

@@ -25,6 +25,7 @@ from mmlearn.experiments.config import (
     Experiment,
     ImagesConfig,
     ModelConfig,
+    TaskConfig,
     TrainingConfig,
     from_dict,
     to_dict,
@@ -224,6 +225,12 @@ def test_without_a_model_nothing_is_opened_and_options_are_refused(folder):
         alone = going_on(folder, model=None, **{name: value})
         with pytest.raises(ValueError, match=rf"--continual\.{name} is for going on .*Fix: --cont"):
             open_quietly(alone)
+
+
+def test_models_that_predict_no_labels_do_not_go_on(folder):
+    model = ModelConfig(modalities=("text",), task=TaskConfig("retrieval"))
+    with pytest.raises(ValueError, match=r"predict labels\. Received: task='retrieval'"):
+        open_quietly(dataclasses.replace(going_on(folder), model=model))
 
 
 def test_the_output_may_not_be_the_earlier_model(experiment, folder):
@@ -438,7 +445,7 @@ def test_the_scores_and_the_record_are_of_the_new_data(fitted):
     assert type(run.task) is MultimodalClassifier
     assert run.measured.metrics["fused"]["num_examples"] == 10
     assert run.measured.metrics["fused"]["num_classes"] == 3  # of "cat" nothing is known there
-    assert (run.predictions["labels"][:, 0] == -1).all()
+    assert (run.measured.predictions["labels"][:, 0] == -1).all()
     assert run.earlier["num_rehearsed"] == 8
     assert len(run.earlier["weights"]) == len(run.earlier["data"]) == 64
     assert run.prior.min() > 0
