@@ -2,8 +2,8 @@
 
 python -m mmlearn train shapes_retrieval
 
-The image encoder learns which words captions have; then both learn embeddings; then the fusion learns to
-re-rank, on features that stay as they are.
+The image encoder learns which words captions have, then the text encoder to say the same; then both learn
+embeddings; then the fusion learns to re-rank, on features that stay as they are.
 """
 
 from mmlearn.experiments.config import (
@@ -27,11 +27,21 @@ SHAPES_RETRIEVAL = Experiment(
     ),
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
-        text=TextConfig(name="bert_tiny"),
-        fusion=FusionConfig(options={"num_heads": 4}),
+        # Which colour goes with which shape, neighbours tell: it learns that in a third of the time that a
+        # small BERT takes.
+        text=TextConfig(name="lstm", sequence_length=24, options={"dropout": 0.0}),
+        # Dense layers, so that each word can tell whether what it found is what it says.
+        fusion=FusionConfig(
+            options={
+                "num_heads": 4,
+                "intermediate_dim": 256,
+                "combine": "concat",
+                "dropout": 0.0,
+            }
+        ),
         task=TaskConfig(
             name="retrieval",
-            options={"embedding_dim": 256, "projection_dim": 256, "pooling": "max"},
+            options={"embedding_dim": 256, "projection_dim": 512, "pooling": "mean"},
         ),
         hidden_dim=128,
         head_hidden_dim=128,
@@ -41,19 +51,26 @@ SHAPES_RETRIEVAL = Experiment(
     training=TrainingConfig(
         # Which words a caption has: or colours are learned and shapes are not, which come later in contrast.
         pretrain=("caption_words",),
-        pretrain_epochs=6,
+        pretrain_epochs=11,
         pretrain_rate=3e-3,
         phases=(
             TrainingPhase(
+                "text",  # first to where the images are
+                2,
+                trainable=("text_encoder", "head"),
+                learning_rate=2e-3,
+                loss_weights={"contrast": 1.0},
+            ),
+            TrainingPhase(
                 "embeddings",
-                12,
+                10,
                 trainable=("encoders", "head"),
                 learning_rate=1e-3,
                 loss_weights={"contrast": 1.0},
             ),
             TrainingPhase(
                 "match",
-                3,
+                4,
                 trainable=("fusion", "match"),
                 augment=False,
                 learning_rate=2e-3,

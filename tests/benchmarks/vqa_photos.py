@@ -54,7 +54,7 @@ DROPOUT = 0.5
 SCEPTIC_C = 10
 EXPERTS = TrainingPhase(
     "experts",
-    15,
+    30,
     trainable=("text_encoder", "auxiliary_heads"),
     learning_rate=3e-3,
     weight_decay=0.1,
@@ -77,7 +77,7 @@ def of_logits(images):
 
 # The first of them is ours.
 ROWS = {
-    "late, logits 1 : 0.5": ("late", of_logits(0.5)),
+    "late, logits 1 : 0.25": ("late", of_logits(0.25)),
     "cross_attention": ("cross_attention", {"num_heads": 4, "combine": "concat"}),
     "bilinear": ("bilinear", {}),
 }

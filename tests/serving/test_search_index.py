@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -185,6 +188,27 @@ def test_who_is_killed_while_writing_leaves_the_old_index(tmp_path, monkeypatch)
     filled(20).save(tmp_path)
     assert len(SearchIndex.open(tmp_path)) == 20
     assert sorted(os.listdir(tmp_path)) == ["2", "index.json"]
+
+
+def test_a_process_that_is_killed_at_any_time_leaves_an_index(tmp_path):
+    filled(10).save(tmp_path)
+    code = (
+        "import sys; from tests.serving.test_search_index import filled\n"
+        "print('begun', flush=True)\n"
+        "while True: filled(20).save(sys.argv[1]); filled(3000).save(sys.argv[1])"
+    )
+    sizes = set()
+    for after in np.random.default_rng(0).uniform(0.0, 0.2, size=3):
+        process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(after)
+        process.kill()
+        process.communicate()
+        index = SearchIndex.open(tmp_path)
+        sizes.add(len(index))
+        assert index.search(unit(1), 5)[2].shape == (1, 5)
+    assert sizes <= {10, 20, 3000}
+    assert sizes != {10}  # it did write
 
 
 def test_a_broken_file_is_named(tmp_path):
