@@ -66,6 +66,7 @@ SHAPES_RETRIEVAL = Experiment(
                 10,
                 trainable=("encoders", "head"),
                 learning_rate=1e-3,
+                clip_norm=1.0,
                 loss_weights={"contrast": 1.0},
             ),
             TrainingPhase(
