@@ -196,8 +196,11 @@ class ImageTextRetriever(MultimodalTask):
             tokens = self.heads[f"{modality}_dropout"](values, training=training)
             if self.projection_dim is not None:
                 tokens = self.heads[f"{modality}_projection"](tokens)
-            tokens = self.heads[f"{modality}_embedding"](tokens)
-            pooled = POOLINGS[self.pooling](tokens, masks[modality])
+            embed, pool = self.heads[f"{modality}_embedding"], POOLINGS[self.pooling]
+            if self.pooling == "mean":  # of what is linear, the same, and once instead of per token
+                pooled = embed(pool(tokens, masks[modality]))
+            else:
+                pooled = pool(embed(tokens), masks[modality])
             embeddings[modality] = ops.normalize(pooled, axis=-1)
         return embeddings
 

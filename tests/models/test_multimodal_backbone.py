@@ -222,6 +222,17 @@ def test_a_dtype_reaches_every_layer():
     assert all(weight.dtype == "float32" for weight in backbone.weights)
 
 
+def test_recurrent_layers_stay_in_float32():
+    encoder = encoders.get("text", "lstm", sequence_length=8, vocabulary_size=50, hidden_dim=16)
+    backbone = MultimodalBackbone(
+        {"text": encoder}, fusions.get("concat"), hidden_dim=8, dtype="mixed_bfloat16"
+    )
+    policies = {type(layer).__name__: layer.dtype_policy.name for layer in encoder._flatten_layers()}
+    assert policies["Bidirectional"] == policies["LSTM"] == policies["LSTMCell"] == "float32"
+    assert policies["Embedding"] == "mixed_bfloat16"
+    assert backbone.compute_dtype == "bfloat16"
+
+
 def test_keras_file_round_trip(backbone, inputs, tmp_path):
     backbone.save(tmp_path / "backbone.keras")
     again = keras.saving.load_model(tmp_path / "backbone.keras")
