@@ -65,8 +65,11 @@ def write(task, filepath, verbose=False):
 
 def _write(task, filepath, verbose):
     archive = keras.export.ExportArchive()
-    archive.track(task)
-    archive.track(task.preprocessor)
+    # Of the lookup tables. A task tracked by itself would be stored as Keras variables besides the
+    # TensorFlow variables in them, which the functions use: each weight twice.
+    owner = tf.Module()
+    owner.task, owner.preprocessor = task, task.preprocessor
+    archive.track(owner)
     for name, (function, input_signature) in task.signatures().items():
         archive.add_endpoint(name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)

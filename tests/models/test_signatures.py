@@ -113,7 +113,7 @@ def call_elsewhere(folder, wanted, tmp_path):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """`(classifier, [(signature, inputs, outputs)], ops by signature)`."""
+    """`(classifier, [(signature, inputs, outputs)], ops by signature, folder)`."""
     keras.utils.set_random_seed(3)
     tmp_path = tmp_path_factory.mktemp("export")
     classifier = toys.classifier()
@@ -121,7 +121,7 @@ def served(tmp_path_factory):
     wanted = list(requests(classifier.preprocessor))
     results, ops = call_elsewhere(tmp_path / "serving" / "1", wanted, tmp_path)
     answers = [(*request, result) for request, result in zip(wanted, results, strict=True)]
-    return classifier, answers, ops
+    return classifier, answers, ops, tmp_path / "serving" / "1"
 
 
 def answers_of(served, name):
@@ -221,6 +221,12 @@ def test_every_signature_is_made_of_allowed_ops(served):
     assert "FastWordpieceTokenizeWithOffsets" in served[2]["embed_text"]
     others = set(DECODING.split()) | set(TEXT.split())
     assert not others & set(served[2]["serve_tensors"])
+
+
+def test_each_weight_is_stored_once(served):
+    stored = sum(path.stat().st_size for path in (served[3] / "variables").iterdir())
+    weights = sum(weight.size * weight.dtype.itemsize for weight in served[0].get_weights())
+    assert 0.98 * weights < stored < 1.1 * weights  # names and places of so small ones are 3 %
 
 
 def test_texts_alone_tell_rows_apart(served):
