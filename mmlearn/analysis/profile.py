@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-import cv2
 import keras
 import numpy as np
 import psutil
@@ -23,12 +22,12 @@ from data_prep.quiet import quiet_start
 from mmlearn.analysis.architecture import parameters_by_part
 from mmlearn.analysis.flops import count_flops, count_macs
 from mmlearn.models.compiled import compile_function
+from mmlearn.models.made_inputs import made_inputs
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
 
 PRESET, SERVING = "preset", "serving_default"
 WARM_UP = 3  # calls whose time does not count, after the first
-PHOTO = (480, 640)  # height and width of the JPEG that a served model decodes
 MB = 1e6
 
 
@@ -201,7 +200,7 @@ def _load(path):
         def call(inputs):
             return {name: value.numpy() for name, value in signature(**inputs).items()}
 
-        return call, lambda size: raw_inputs(spec, size), loaded
+        return call, lambda size: made_inputs(spec, size), loaded
     if path.endswith(".keras"):
         task = keras.saving.load_model(path, compile=False)
     else:
@@ -221,40 +220,11 @@ def model_inputs(task, batch_size):
         task: a task.
         batch_size: int.
     """
-    random = np.random.default_rng(0)
-    inputs = {}
-    for name, tensor in task.input.items():
-        shape = (batch_size, *tensor.shape[1:])
-        is_float = np.issubdtype(np.dtype(tensor.dtype), np.floating)
-        values = random.random(shape) if is_float else np.ones(shape)
-        inputs[name] = tf.constant(values.astype(tensor.dtype))
-    return inputs
-
-
-def raw_inputs(specs, batch_size):
-    """Inputs of a served model: a JPEG of a photo's size, a WAV file, words, numbers.
-
-    Args:
-        specs: dict of name to `tf.TensorSpec`, the signature's.
-        batch_size: int.
-    """
-    random = np.random.default_rng(0)
-    inputs = {}
-    for name, spec in specs.items():
-        if spec.dtype != tf.string:
-            shape = [1 if side is None else side for side in spec.shape[1:]]
-            inputs[name] = tf.constant(random.random((batch_size, *shape)), spec.dtype)
-            continue
-        value = b"a dog and a red ball on the grass near a house"
-        if name == "images":
-            noise = random.integers(0, 256, (*(side // 16 for side in PHOTO), 3), np.uint8)
-            photo = cv2.resize(noise, PHOTO[::-1], interpolation=cv2.INTER_CUBIC)
-            value = cv2.imencode(".jpg", photo)[1].tobytes()
-        elif name == "audio":
-            noise = random.uniform(-0.5, 0.5, (16000, 1)).astype(np.float32)
-            value = tf.audio.encode_wav(noise, 16000).numpy()
-        inputs[name] = tf.constant([value] * batch_size)
-    return inputs
+    specs = {
+        name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+        for name, tensor in task.input.items()
+    }
+    return made_inputs(specs, batch_size)
 
 
 def _measure_training(preset, options):

@@ -10,7 +10,7 @@ from data_prep.quiet import quiet_start
 
 @dataclass(frozen=True)
 class Export:
-    """Writes a SavedModel for TF Serving."""
+    """Writes a SavedModel for TF Serving, with warm-up requests, a manifest and the server's config."""
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a preset directory."""
@@ -18,6 +18,8 @@ class Export:
     """Folder that gets a subfolder per version. By default MODEL/serving."""
     version: int | None = None
     """By default the highest so far plus 1."""
+    name: str | None = None
+    """Name of the model to its clients. By default that of the model's folder."""
 
 
 def run(args):
@@ -26,16 +28,9 @@ def run(args):
     with quiet_start():
         from mmlearn.models.presets import find_preset
         from mmlearn.models.task import MultimodalTask
+        from mmlearn.serving.versions import FOLDER, export_version
 
     task = MultimodalTask.from_preset(find_preset(options.model))
-    folder = options.output or os.path.join(options.model, "serving")
-    version = options.version
-    if version is None:
-        taken = os.listdir(folder) if os.path.isdir(folder) else []
-        version = max([int(name) for name in taken if name.isdigit()], default=0) + 1
-    if version < 1:
-        raise ValueError(f"--version must be at least 1. Received: {version}.")
-    path = os.path.join(folder, str(version))
-    os.makedirs(folder, exist_ok=True)
-    task.export(path)
+    folder = options.output or os.path.join(options.model, FOLDER)
+    path = export_version(task, folder, options.version, options.name)
     print(f"Wrote {path}")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from data_prep import audio, names
+from data_prep import audio, images, names
 from mmlearn.encoders.batch_norm import FusedBatchNormalization
 from mmlearn.encoders.encoder import Converter, Encoder
 from mmlearn.encoders.sequence_networks import stack_recurrent
@@ -78,6 +78,14 @@ class AudioConverter(Converter):
             f"{modality}_length": length,
             f"{modality}_present": tf.cast(length > 0, tf.int32),
         }
+
+    def convert_with_status(self, values, modality, batch_size=None):
+        """Like `convert`, and which files are absent or cannot be read."""
+        inputs = self.convert(values, modality, batch_size)
+        if values is None or values.dtype != tf.string:
+            return inputs, None
+        missing = tf.where(tf.strings.length(values) == 0, images.ABSENT, images.UNREADABLE)
+        return inputs, tf.where(inputs[f"{modality}_present"] == 1, images.OK, missing)
 
     def read_raw(self, values, modality):
         """Reads a list of waveforms `(any number,)` of 16 kHz, paths or bytes of WAV files.

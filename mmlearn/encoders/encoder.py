@@ -7,6 +7,7 @@ in tf.data and in the SavedModel alike. It subclasses `Converter`:
 - `converter.convert(values, modality, batch_size)` takes a batch of raw values, or `None` for a
   modality that is not there, and returns a dict of model inputs, among them the int32
   `"{modality}_present" (batch_size,)`;
+- `converter.convert_with_status(values, modality, batch_size)` also says why rows of files are missing;
 - `converter.convert_example(value, modality)` does what must be done before batching;
 - `converter.read_raw(values, modality)` makes an array of what a user passes as a batch;
 - `converter.has_value(values, modality)` says which rows of that are there;
@@ -61,6 +62,15 @@ class Converter(keras.layers.Layer):
         raise TypeError(
             f"{type(self).__name__} must define `convert(values, modality, batch_size)`."
         )
+
+    def convert_with_status(self, values, modality, batch_size=None):
+        """Like `convert`, and what became of each row of files.
+
+        Returns:
+            The model inputs, and int32 `(batch_size,)` as of `data_prep.images`: `OK`, `ABSENT`,
+            `UNREADABLE` or `TOO_LARGE`; or `None` where the values are no files.
+        """
+        return self.convert(values, modality, batch_size), None
 
     def read_raw(self, values, modality):
         """Reads a batch of what a user may pass into a numpy array, or a dict of them.

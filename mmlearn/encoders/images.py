@@ -47,14 +47,20 @@ class ImageConverter(Converter):
         """Decodes and resizes a batch.
 
         Args:
-            values: string tensor `(batch_size,)` of file bytes, where empty or unreadable ones
-                count as absent; or numbers `(batch_size, height, width, 3)` in [0, 255]; or `None`.
+            values: string tensor `(batch_size,)` of file bytes, where empty or unreadable ones, and
+                those of too many pixels, count as absent; or numbers
+                `(batch_size, height, width, 3)` in [0, 255]; or `None`.
             modality: str. Prefix of the names of the model inputs.
             batch_size: scalar int tensor. Needed when `values` is `None`.
 
         Returns:
             A dict of model inputs.
         """
+        return self.convert_with_status(values, modality, batch_size)[0]
+
+    def convert_with_status(self, values, modality, batch_size=None):
+        """Like `convert`, and the status of each file, see `data_prep.images.decode_batch`."""
+        status = None
         if values is None:
             values = tf.zeros((batch_size, self.image_size, self.image_size, 3))
             present = tf.zeros((batch_size,), tf.int32)
@@ -69,7 +75,7 @@ class ImageConverter(Converter):
                 )
             values = images.resize(values, self.image_size)
             present = tf.ones(tf.shape(values)[:1], tf.int32)
-        return {modality: values, f"{modality}_present": present}
+        return {modality: values, f"{modality}_present": present}, status
 
     def read_raw(self, values, modality):
         """Reads an array `(batch_size, height, width, 3)`, or a list of arrays of any sizes, paths or

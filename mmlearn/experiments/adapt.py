@@ -25,6 +25,7 @@ from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import MultimodalClassifier
 from mmlearn.models.compiled import compile_function
 from mmlearn.models.presets import find_preset
+from mmlearn.serving.versions import default_name, export_version
 from mmlearn.training.callbacks import progress_bar
 from mmlearn.training.linear_head import draw_shots, fit_linear_head
 
@@ -379,7 +380,8 @@ def _save(adapted, record, start):
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         adapted.save_to_preset(os.path.join(partial, "preset"))
-        adapted.export(os.path.join(partial, "serving", "1"))
+        name = default_name(record["output"])
+        export_version(adapted, os.path.join(partial, "serving"), name=name)
         plot_shots(
             record["curves"], record["baselines"], os.path.join(partial, "figures", "shots.png")
         )

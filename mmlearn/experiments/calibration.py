@@ -17,6 +17,7 @@ from mmlearn.experiments.run import versions
 from mmlearn.experiments.scoring import name_bad_images, open_fitting_source
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
+from mmlearn.serving.versions import default_name, export_version
 
 RESULTS = (
     "preset",
@@ -82,7 +83,8 @@ def calibrate_model(
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         calibrated.save_to_preset(os.path.join(partial, "preset"))
-        calibrated.export(os.path.join(partial, "serving", "1"))
+        name = default_name(output)
+        export_version(calibrated, os.path.join(partial, "serving"), name=name)
         for name in reports:
             head = task.described[name]
             labels, fused = (task.own_name(what, head) for what in ("labels", "fused"))

@@ -12,6 +12,9 @@ import tempfile
 # What other commands leave in the folder of a model, and what is of no other one.
 MEASURED = ("evidence", "report.html", "report.md", "report_figures")
 
+# The first version, and the config of the server beside it.
+ALWAYS_SERVED = ("1", "models.config", "batching.txt")
+
 
 def check_output(output, what, record, results):
     """Checks before the work that the results can be written.
@@ -42,7 +45,9 @@ def check_output(output, what, record, results):
         serving = os.path.join(output, "serving")
         versions_there = os.listdir(serving) if os.path.isdir(serving) else []
         kept = sorted(set(os.listdir(output)) - set(results))
-        kept += sorted(f"serving/{version}" for version in versions_there if version != "1")
+        kept += sorted(
+            f"serving/{version}" for version in versions_there if version not in ALWAYS_SERVED
+        )
         if kept:
             raise ValueError(
                 f"The output {output!r} holds {kept[0]!r} besides the results of {what}, and would be "

@@ -33,6 +33,7 @@ from mmlearn.experiments.task_kind import Measured
 from mmlearn.experiments.tasks import kind_of
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.task import MultimodalTask
+from mmlearn.serving.versions import default_name, export_version
 from mmlearn.training import loggers as logger_registry
 from mmlearn.training.callbacks import RichProgress, progress_bar
 from mmlearn.training.checkpoints import Checkpoints
@@ -429,7 +430,8 @@ def save(fitted, experiment, output):
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         task.save_to_preset(os.path.join(partial, "preset"))
-        task.export(os.path.join(partial, "serving", "1"))
+        name = default_name(output)
+        export_version(task, os.path.join(partial, "serving"), name=name)
         predictions = {**measured.predictions, "ids": np.array(source.examples("val").ids)}
         np.savez_compressed(os.path.join(partial, "predictions.npz"), **predictions)
         clock.lap("export")

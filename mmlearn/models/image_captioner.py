@@ -441,13 +441,13 @@ class ImageCaptioner(MultimodalTask):
             return self._texts(self.write(inputs, known, is_known, greedy))
 
         def serve(images, text=None):
-            inputs = self.preprocessor({"images": images})
+            inputs, statuses = self.preprocessor.convert_with_status({"images": images})
             inputs = {name: inputs[name] for name in self.backbone.input}
             text = tf.fill(tf.shape(images)[:1], "") if text is None else text
             return {
                 "captions": caption(inputs, text),
                 "status": 1 - inputs["images_present"],
-                **signatures.file_statuses({"images": images}, inputs),
+                **signatures.file_statuses(statuses),
             }
 
         def serve_tensors(inputs):

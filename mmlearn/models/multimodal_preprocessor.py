@@ -50,7 +50,13 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
         self.with_group = with_group
         self.converters = {modality: converters[modality] for modality in sorted(converters)}
         self.built = True  # no weights
-        self._graph = tf.function(self._convert, reduce_retracing=True)
+        # Eager calls go through graphs too: tokenizers have a second, slightly different
+        # implementation in eager Python. And the signatures of an export share them: to trace the
+        # decoding of images takes seconds.
+        self._graphs = {
+            modality: tf.function(converter.convert_with_status, reduce_retracing=True)
+            for modality, converter in self.converters.items()
+        }
 
     def with_converters(self, converters):
         """Returns a preprocessor that has these converters in the place of those of their modalities.
@@ -88,18 +94,25 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
             # Keys such as "images_present" come from `convert_example`.
             if not any(name.startswith(f"{modality}_") for modality in self.converters):
                 names.find(name, self.converters, "modality")
+        inputs, _ = self._convert(x, is_shared=tf.executing_eagerly())
+        return keras.utils.pack_x_y_sample_weight(inputs, y, sample_weight)
+
+    def convert_with_status(self, x):
+        """Converts a batch of raw examples, and says what became of each file.
+
+        Args:
+            x: dict of modality to a batch of raw values.
+
+        Returns:
+            The dict of model inputs, and a dict of modality, of those that are files, to int32
+            `(batch_size,)` as of `data_prep.images`: `OK`, `ABSENT`, `UNREADABLE` or `TOO_LARGE`.
+        """
+        return self._convert(x, is_shared=True)
+
+    def _convert(self, x, is_shared):
         x = {name: _to_tensors(value) for name, value in x.items()}
-        # Eager calls go through the graph too: tokenizers have a second, slightly different
-        # implementation in eager Python.
-        x = self._graph(x) if tf.executing_eagerly() else self._convert(x)
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-    def _without_group(self, x):
-        return {k: v for k, v in x.items() if k != "group"} if self.with_group else x
-
-    def _convert(self, x):
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
-        converted = {}
+        converted, statuses = {}, {}
         if self.with_group:
             group = x["group"] if "group" in x else tf.range(batch_size)
             converted["group"] = tf.cast(group, tf.int64)
@@ -107,9 +120,15 @@ class MultimodalPreprocessor(keras_hub.models.Preprocessor):
             if f"{modality}_present" in x:  # by `convert_example`
                 own = {k: v for k, v in x.items() if k == modality or k.startswith(f"{modality}_")}
             else:
-                own = converter.convert(x.get(modality), modality, batch_size)
+                convert = self._graphs[modality] if is_shared else converter.convert_with_status
+                own, status = convert(x.get(modality), modality, batch_size)
+                if status is not None:
+                    statuses[modality] = status
             converted.update(own)
-        return converted
+        return converted, statuses
+
+    def _without_group(self, x):
+        return {k: v for k, v in x.items() if k != "group"} if self.with_group else x
 
     def read_raw(self, x):
         """Reads what a user may pass as a batch of raw examples into arrays of one length.

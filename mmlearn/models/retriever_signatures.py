@@ -35,21 +35,21 @@ def signatures(task):
 
     def embed(modality):
         def function(values):
-            inputs = preprocessor({modality: values})
+            inputs, statuses = preprocessor.convert_with_status({modality: values})
             embedding = _encode(task, inputs, modality)[0]
             name = f"{SINGULAR.get(modality, modality)}_embedding"
-            return {name: embedding, **file_statuses({modality: values}, inputs)}
+            return {name: embedding, **file_statuses(statuses)}
 
         return function
 
     def match(*values):
         values = dict(zip(raw, values, strict=True))
-        inputs = preprocessor(values)
+        inputs, statuses = preprocessor.convert_with_status(values)
         present = tf.stack([inputs[f"{m}_present"] for m in raw], axis=1)
         return {
             **_compare(task, inputs),
             "status": 1 - tf.reduce_min(present, axis=1),
-            **file_statuses(values, inputs),
+            **file_statuses(statuses),
         }
 
     found["match"] = found["serving_default"] = (match, list(raw.values()))

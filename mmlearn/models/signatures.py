@@ -8,11 +8,9 @@ import sys
 import keras
 import tensorflow as tf
 
-from data_prep import images
 from mmlearn.layers.masked_mean import masked_mean
 
 SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
-_FILES = ("images", "audio")  # what comes as the bytes of files, which may be unreadable
 
 
 def write(task, filepath, verbose=False):
@@ -31,9 +29,10 @@ def write(task, filepath, verbose=False):
 
     With Keras on another backend, TensorFlow writes it in a process of its own.
 
-    The first dimension of everything is the batch. `image_status`: 0 ok, 1 absent, 2 unreadable; a bad
-    row never fails its neighbours. `status`: 0 ok, 1 where a row has no modality, each absent or
-    unreadable: what is predicted then says nothing about it.
+    The first dimension of everything is the batch. `image_status`: 0 ok, 1 absent, 2 unreadable, 3
+    too large: a header of more pixels than `data_prep.images.MAX_PIXELS`, which is not decoded; a bad
+    row never fails its neighbours. `status`: 0 ok, 1 where a row has no modality, each absent or not
+    to be read: what is predicted then says nothing about it.
 
     Args:
         task: a task with a preprocessor.
@@ -65,8 +64,11 @@ def write(task, filepath, verbose=False):
 
 def _write(task, filepath, verbose):
     archive = keras.export.ExportArchive()
-    archive.track(task)
-    archive.track(task.preprocessor)
+    # Of the lookup tables. A task tracked by itself would be stored as Keras variables besides the
+    # TensorFlow variables in them, which the functions use: each weight twice.
+    owner = tf.Module()
+    owner.task, owner.preprocessor = task, task.preprocessor
+    archive.track(owner)
     for name, (function, input_signature) in task.signatures().items():
         archive.add_endpoint(name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
@@ -144,13 +146,13 @@ def signatures(task):
 
     def embed(modality):
         def function(values):
-            inputs = preprocessor({modality: values})
+            inputs, statuses = preprocessor.convert_with_status({modality: values})
             names = backbone.encoders[modality].model_inputs(modality)
             features, masks = backbone.encode({name: inputs[name] for name in names})
             pooled = masked_mean(features[modality], masks[modality])
             pooled = tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
             name = SINGULAR.get(modality, modality)
-            return {f"{name}_embedding": pooled, **file_statuses({modality: values}, inputs)}
+            return {f"{name}_embedding": pooled, **file_statuses(statuses)}
 
         return function
 
@@ -174,10 +176,10 @@ def served_names(task, head):
 
 
 def _explain_raw(task, raw):
-    inputs = task.preprocessor(raw)
+    inputs, statuses = task.preprocessor.convert_with_status(raw)
     inputs = {name: inputs[name] for name in task.input}
     outputs = task.explain_inputs(inputs)
-    served = {"status": row_status(task, inputs), **file_statuses(raw, inputs)}
+    served = {"status": row_status(task, inputs), **file_statuses(statuses)}
     served.update(task.serve_also(outputs))
     for head in task.described.values():
         predicted, named = served_names(task, head)
@@ -203,19 +205,10 @@ def row_status(task, inputs):
     return 1 - tf.reduce_max(present, axis=1)
 
 
-def file_statuses(raw, inputs):
-    """The status of each file: `image_status`, `audio_status`.
+def file_statuses(statuses):
+    """The status of each file by the name of its output: `image_status`, `audio_status`.
 
     Args:
-        raw: dict of modality to a batch of what was sent.
-        inputs: dict of the model inputs that were made of it.
+        statuses: dict of modality to status, see `MultimodalPreprocessor.convert_with_status`.
     """
-    statuses = {}
-    for modality in _FILES:
-        if modality in raw:
-            empty = tf.strings.length(raw[modality]) == 0
-            status = tf.where(empty, images.ABSENT, images.UNREADABLE)
-            is_there = inputs[f"{modality}_present"] == 1
-            name = f"{SINGULAR.get(modality, modality)}_status"
-            statuses[name] = tf.where(is_there, images.OK, status)
-    return statuses
+    return {f"{SINGULAR.get(name, name)}_status": status for name, status in statuses.items()}

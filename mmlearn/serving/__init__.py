@@ -1,1 +1,1 @@
-"""What serves a trained model: the index that is searched."""
+"""What serves a trained model: exported versions, their client, and the index that is searched."""

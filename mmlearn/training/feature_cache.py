@@ -222,6 +222,10 @@ class StoredFeatures:
             f"{modality}_present": tf.cast(tf.ensure_shape(present, (None,)), tf.int32),
         }
 
+    def convert_with_status(self, values, modality, batch_size=None):
+        """Like `convert`: what is stored are no files."""
+        return self.convert(values, modality, batch_size), None
+
 
 def storable_modalities(task, data):
     """The modalities whose encoders are frozen and see the same in each epoch.

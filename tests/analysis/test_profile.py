@@ -1,12 +1,6 @@
 """What is measured of a saved model, but for the measuring (`tests/end_to_end/test_main_job.py`)."""
 
-import io
-import wave
-
-import cv2
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from mmlearn.analysis.evidence import read_evidence, write_evidence
 from mmlearn.analysis.profile import (
@@ -15,7 +9,6 @@ from mmlearn.analysis.profile import (
     model_inputs,
     profile_evidence,
     profile_model,
-    raw_inputs,
     size_of,
 )
 from mmlearn.cli.tables import evidence_table
@@ -111,12 +104,3 @@ def test_inputs_are_what_models_take():
     assert {name: (tuple(v.shape), v.dtype.name) for name, v in inputs.items()} == {
         name: ((2, *tensor.shape[1:]), tensor.dtype) for name, tensor in classifier.input.items()
     }
-    specs = {name: tf.TensorSpec((None,), tf.string) for name in ("images", "audio", "text")}
-    specs["series"] = tf.TensorSpec((None, 6, 2), tf.float32)
-    raw = raw_inputs(specs, 3)
-    assert all(len(values) == 3 for values in raw.values())
-    photo = np.frombuffer(raw["images"][0].numpy(), np.uint8)
-    assert cv2.imdecode(photo, cv2.IMREAD_COLOR).shape == (480, 640, 3)
-    with wave.open(io.BytesIO(raw["audio"][2].numpy())) as recording:
-        assert recording.getnframes() == 16000
-    assert raw["series"].shape == (3, 6, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import toys
-from tests.models.test_signatures import ALLOWED, IMAGES, TEXTS, call_elsewhere
+from tests.models.test_signatures import ALLOWED, IMAGE_STATUS, IMAGES, TEXTS, call_elsewhere
 
 pytestmark = pytest.mark.large
 
@@ -39,17 +39,17 @@ def test_signatures_agree_with_predict(served):
     task, raw, results, ops = served
     assert sorted(ops) == list(SIGNATURES)
     x = {name: list(values) for name, values in raw.items()}
-    x["images"][2] = x["images"][4] = b""  # what cannot be read counts as absent
+    x["images"][2] = x["images"][4] = x["images"][5] = b""  # what cannot be read counts as absent
     x = {name: [v for row, v in enumerate(values) if row != 2] for name, values in x.items()}
-    rows = [0, 1, 3, 4]
+    rows = [0, 1, 3, 4, 5]
     expected = task.predict_outputs(x, verbose=0)
     found = results[0]
     for name in ("match", "image_embedding", "text_embedding"):
         np.testing.assert_allclose(found[name][rows], expected[name], atol=1e-5, err_msg=name)
     cosines = (found["image_embedding"] * found["text_embedding"]).sum(axis=1)
     np.testing.assert_allclose(found["similarity"], cosines, atol=1e-5)
-    assert found["status"].tolist() == [0, 1, 1, 1, 1]  # a pair needs both
-    assert found["image_status"].tolist() == [0, 1, 2, 1, 2]
+    assert found["status"].tolist() == [0, 1, 1, 1, 1, 1]  # a pair needs both
+    assert found["image_status"].tolist() == IMAGE_STATUS
 
 
 def test_halves_and_tensors_say_the_same(served):

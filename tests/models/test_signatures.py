@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import struct
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from mmlearn import MultimodalClassifier
 from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import signatures
 from tests import toys
+from tests.pictures import large_png
 
 # Calls every signature on every batch and lists the ops it is made of, functions included.
 CLIENT = """
@@ -72,15 +74,17 @@ def jpeg(seed=0):
     return file.getvalue()
 
 
-IMAGES = [jpeg(), b"", b"\xff\xd8 garbage", b"", jpeg(1)[:200]]
-TEXTS = ["a dog on the sofa", "a red cat", "", "dog", "\xe9 zebra"]
-IMAGE_STATUS = [0, 1, 2, 1, 2]
-STATUS = [0, 0, 1, 0, 0]  # of the third row, neither can be read
+# Says that it has 2.5 billion pixels, and has none: only its header tells that it is too large.
+HUGE = large_png(8)[:16] + struct.pack(">II", 50_000, 50_000) + large_png(8)[24:]
+IMAGES = [jpeg(), b"", b"\xff\xd8 garbage", b"", jpeg(1)[:200], HUGE]
+TEXTS = ["a dog on the sofa", "a red cat", "", "dog", "\xe9 zebra", "a cat"]
+IMAGE_STATUS = [0, 1, 2, 1, 2, 3]
+STATUS = [0, 0, 1, 0, 0, 0]  # of the third row, neither can be read
 
 
 def requests(preprocessor):
-    """`(signature, inputs)`: each signature at batch sizes 5 and 1."""
-    for rows in (slice(0, 5), slice(0, 1)):
+    """`(signature, inputs)`: each signature at batch sizes 6 and 1."""
+    for rows in (slice(0, 6), slice(0, 1)):
         images = np.array(IMAGES[rows], object)
         texts = np.array([text.encode() for text in TEXTS[rows]], object)
         raw = {"images": images, "text": texts}
@@ -113,7 +117,7 @@ def call_elsewhere(folder, wanted, tmp_path):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """`(classifier, [(signature, inputs, outputs)], ops by signature)`."""
+    """`(classifier, [(signature, inputs, outputs)], ops by signature, folder)`."""
     keras.utils.set_random_seed(3)
     tmp_path = tmp_path_factory.mktemp("export")
     classifier = toys.classifier()
@@ -121,7 +125,7 @@ def served(tmp_path_factory):
     wanted = list(requests(classifier.preprocessor))
     results, ops = call_elsewhere(tmp_path / "serving" / "1", wanted, tmp_path)
     answers = [(*request, result) for request, result in zip(wanted, results, strict=True)]
-    return classifier, answers, ops
+    return classifier, answers, ops, tmp_path / "serving" / "1"
 
 
 def answers_of(served, name):
@@ -138,7 +142,7 @@ def test_every_signature_answers_at_both_batch_sizes(served):
     assert set(served[2]) == set(names)
     for name in names:
         sizes = [len(next(iter(outputs.values()))) for _, outputs in answers_of(served, name)]
-        assert sizes == [5, 1], name
+        assert sizes == [6, 1], name
 
 
 def test_serving_default_equals_keras(served):
@@ -221,6 +225,12 @@ def test_every_signature_is_made_of_allowed_ops(served):
     assert "FastWordpieceTokenizeWithOffsets" in served[2]["embed_text"]
     others = set(DECODING.split()) | set(TEXT.split())
     assert not others & set(served[2]["serve_tensors"])
+
+
+def test_each_weight_is_stored_once(served):
+    stored = sum(path.stat().st_size for path in (served[3] / "variables").iterdir())
+    weights = sum(weight.size * weight.dtype.itemsize for weight in served[0].get_weights())
+    assert 0.98 * weights < stored < 1.1 * weights  # names and places of so small ones are 3 %
 
 
 def test_texts_alone_tell_rows_apart(served):

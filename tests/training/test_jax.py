@@ -12,6 +12,7 @@ import tensorflow as tf
 from data_prep.pipeline import build_dataset
 from data_prep.sources.shapes import ShapesSource
 from mmlearn import MultimodalClassifier
+from mmlearn.serving.manifest import check_files
 from tests import toys
 from tests.programs import run_program
 from tests.training import jax_program
@@ -163,4 +164,6 @@ def test_its_results_serve_tensorflow(runs):
         images=tf.constant(files), text=tf.constant(texts)
     )
     np.testing.assert_allclose(answer["probabilities"], saved["fused"][:8], rtol=0, atol=1e-3)
-    assert [path.name for path in (folder / "jax" / "serving").iterdir()] == ["1"]
+    names = sorted(path.name for path in (folder / "jax" / "serving").iterdir())
+    assert names == ["1", "batching.txt", "models.config"]
+    check_files(folder / "jax" / "serving" / "1")
