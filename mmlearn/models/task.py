@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.names import find
-from mmlearn.models import signatures, steps
+from mmlearn.models import formats, signatures, steps
 from mmlearn.models.extension import split_fusion, with_modality
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor, num_rows
@@ -452,20 +452,30 @@ class MultimodalTask(keras_hub.models.Task):
     def _not_in_task_weights(self):
         return [*self.backbone._flatten_layers(), self.optimizer]
 
-    def export(self, filepath, format="tf_saved_model", verbose=False):
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        precision="float32",
+        calibration=None,
+        verbose=False,
+    ):
         """Writes a SavedModel with all signatures, which needs TensorFlow and tf-text alone.
+
+        Or another format, of `serve_tensors` alone: see `mmlearn.models.formats.write`.
 
         Args:
             filepath: str. The folder, for TF Serving `.../serving/1`.
-            format: str. Only `"tf_saved_model"`.
+            format: `"tf_saved_model"`, or `"onnx"`, `"openvino"` or `"litert"`.
+            precision: `"float32"`; of the other formats also `"float16"` or `"int8"`.
+            calibration: batches of model inputs on which int8 measures the ranges of values.
             verbose: bool. Whether Keras lists the endpoints.
 
         Raises:
-            ValueError: when the format is another, the task has no preprocessor, or the folder
-                exists.
+            ValueError: when the format is unknown or cannot hold the task, the task has no
+                preprocessor, or the folder exists.
         """
-        find(format, ("tf_saved_model",), "export format")
-        signatures.write(self, filepath, verbose=verbose)
+        formats.write(self, filepath, format, precision, calibration, verbose)
 
     def signatures(self):
         """What `export` writes: a dict of name to `(function, input signature)`."""
