@@ -11,11 +11,7 @@ from data_prep.quiet import quiet_start
 
 @dataclass(frozen=True)
 class Export:
-<<<<<<< HEAD
-    """Writes a SavedModel for TF Serving, with warm-up requests, a manifest and the server's config."""
-=======
-    """Writes a SavedModel for TF Serving, or its tensor signature in another format."""
->>>>>>> step7-formats
+    """Writes a SavedModel with what TF Serving takes beside it, or the tensor signature in another format."""
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a preset directory."""
@@ -36,25 +32,18 @@ def run(args):
         from mmlearn.models.formats import FORMATS, SAVED_MODEL
         from mmlearn.models.presets import find_preset
         from mmlearn.models.task import MultimodalTask
-        from mmlearn.serving.versions import FOLDER, export_version
+        from mmlearn.serving.versions import FOLDER, export_version, next_version
 
     find(options.format, (SAVED_MODEL, *FORMATS), "export format")
     task = MultimodalTask.from_preset(find_preset(options.model))
-<<<<<<< HEAD
-    folder = options.output or os.path.join(options.model, FOLDER)
-    path = export_version(task, folder, options.version, options.name)
-=======
-    own = "serving" if options.format == SAVED_MODEL else options.format
-    folder = options.output or os.path.join(options.model, own)
-    version = options.version
-    if version is None:
-        taken = os.listdir(folder) if os.path.isdir(folder) else []
-        version = max([int(name) for name in taken if name.isdigit()], default=0) + 1
-    if version < 1:
-        raise ValueError(f"--version must be at least 1. Received: {version}.")
-    path = os.path.join(folder, str(version))
-    os.makedirs(folder, exist_ok=True)
-    with quiet_start():  # converters say much
-        task.export(path, options.format)
->>>>>>> step7-formats
+    if options.format == SAVED_MODEL:
+        folder = options.output or os.path.join(options.model, FOLDER)
+        path = export_version(task, folder, options.version, options.name)
+    else:
+        folder = options.output or os.path.join(options.model, options.format)
+        version = next_version(folder, options.version)
+        path = os.path.join(folder, str(version))
+        os.makedirs(folder, exist_ok=True)
+        with quiet_start():  # converters say much
+            task.export(path, options.format)
     print(f"Wrote {path}")

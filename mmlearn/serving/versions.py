@@ -34,10 +34,7 @@ def export_version(task, folder, version=None, name=None):
         ValueError: when the version is there, or below 1, or the name is no such name.
     """
     folder = str(folder)
-    if version is None:
-        version = max(find_versions(folder), default=0) + 1
-    if version < 1:
-        raise ValueError(f"`version` must be at least 1. Received: version={version}.")
+    version = next_version(folder, version)
     path = os.path.join(folder, str(version))
     if os.path.exists(path):
         raise ValueError(
@@ -58,6 +55,23 @@ def export_version(task, folder, version=None, name=None):
         shutil.rmtree(partial, ignore_errors=True)
     write_server_config(folder, name)
     return path
+
+
+def next_version(folder, version=None):
+    """The version to write: that asked for, or the highest in a folder plus 1.
+
+    Args:
+        folder: str. It may be missing.
+        version: int, or `None`.
+
+    Raises:
+        ValueError: when the version is below 1.
+    """
+    if version is None:
+        return max(find_versions(folder), default=0) + 1
+    if version < 1:
+        raise ValueError(f"`version` must be at least 1. Received: version={version}.")
+    return version
 
 
 def find_versions(folder):

@@ -227,7 +227,9 @@ def test_recurrent_layers_stay_in_float32():
     backbone = MultimodalBackbone(
         {"text": encoder}, fusions.get("concat"), hidden_dim=8, dtype="mixed_bfloat16"
     )
-    policies = {type(layer).__name__: layer.dtype_policy.name for layer in encoder._flatten_layers()}
+    policies = {
+        type(layer).__name__: layer.dtype_policy.name for layer in encoder._flatten_layers()
+    }
     assert policies["Bidirectional"] == policies["LSTM"] == policies["LSTMCell"] == "float32"
     assert policies["Embedding"] == "mixed_bfloat16"
     assert backbone.compute_dtype == "bfloat16"
