@@ -22,7 +22,8 @@ VERBS = {
     "index": "an index of images for a saved retriever, or of captions",
     "search": "images for a text or an image, or captions",
     "explain": "what a prediction is made of, in figures; or how far these can be trusted",
-    "export": "write a SavedModel for TF Serving",
+    "export": "write a SavedModel for TF Serving, or ONNX, OpenVINO, LiteRT",
+    "compress": "write a smaller form of a saved model, and measure what it costs",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
 }
