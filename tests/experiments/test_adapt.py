@@ -45,7 +45,7 @@ def adapted(classifier, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapted")
     classifier.save_to_preset(folder / "model")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MultimodalClassifier, "export", make_folder)
+        patch.setattr(module, "export_version", make_folder)
         return adapt(
             str(folder / "model"),
             data,
@@ -86,13 +86,13 @@ def text_model(monkeypatch, tmp_path):
 @pytest.fixture
 def fast(monkeypatch, tmp_path):
     """Leaves out the SavedModel; returns an output folder."""
-    monkeypatch.setattr(MultimodalClassifier, "export", make_folder)
+    monkeypatch.setattr(module, "export_version", make_folder)
     return str(tmp_path / "results" / "out")
 
 
-def make_folder(classifier, path):
+def make_folder(classifier, folder, name=None):
     """Stands in for the export."""
-    os.makedirs(path)
+    os.makedirs(os.path.join(folder, "1"))
 
 
 def write_table(tmp_path, header, rows):

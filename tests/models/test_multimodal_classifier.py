@@ -473,5 +473,5 @@ def test_a_step_is_traced_once(step, monkeypatch):
 
 
 def test_export_refuses_another_format(tmp_path):
-    with pytest.raises(ValueError, match="Unknown export format 'onnx'"):
-        toys.classifier().export(str(tmp_path / "model"), format="onnx")
+    with pytest.raises(ValueError, match="Unknown export format 'coreml'"):
+        toys.classifier().export(str(tmp_path / "model"), format="coreml")
