@@ -248,6 +248,12 @@ def _write_tensors(task, folder):
     archive.add_endpoint(TENSORS, function, input_signature)
     archive.write_out(folder, verbose=False)
     outputs = tf.saved_model.load(folder).signatures[TENSORS].structured_outputs
+    texts = [name for name, value in outputs.items() if value.dtype == tf.string]
+    if texts:
+        raise ValueError(
+            f"The output {texts[0]!r} of a {type(task).__name__} is text, which only a SavedModel holds. "
+            f"Fix: the format {SAVED_MODEL}."
+        )
     heads = getattr(task, "described", {}).values()
     labels = {signatures.served_names(task, head)[0]: list(head.label_names) for head in heads}
     return {

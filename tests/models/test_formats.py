@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mmlearn import MultimodalBackbone, MultimodalClassifier, encoders, fusions
 from mmlearn.models import formats
@@ -134,3 +135,18 @@ def test_nothing_to_load_is_one_line(tmp_path):
     (tmp_path / "model.onnx").touch()
     with pytest.raises(ValueError, match=r"signature.json' cannot be read"):
         formats.read_description(tmp_path)
+
+
+def test_texts_are_refused(tmp_path, monkeypatch):
+    backbone = MultimodalBackbone({"text": encoders.Features(4, 8)}, fusions.get("concat"), 16)
+    task = MultimodalClassifier(backbone, 2, preprocessor=toys.preprocessor(["text"]))
+    spec = tf.TensorSpec((None,), tf.int32, name="text_present")
+
+    def write(inputs):
+        return {"captions": tf.strings.as_string(inputs["text_present"])}
+
+    signatures = {"serve_tensors": (write, [{"text_present": spec}])}
+    monkeypatch.setattr(MultimodalClassifier, "signatures", lambda self: signatures)
+    with pytest.raises(ValueError, match="'captions' of a MultimodalClassifier is text"):
+        task.export(tmp_path / "1", "litert")
+    assert not os.listdir(tmp_path)
