@@ -12,7 +12,11 @@ from mmlearn.cli.main import VERBS
 ROOT = pathlib.Path(__file__).parent.parent
 LEAVES = {f"data_prep.{name}" for name in ("images", "audio", "text", "features", "names")}
 KERAS_ONLY = {"keras"}
-EXTRAS = {"jax", "pycocoevalcap"}  # not installed everywhere, so imported where they are used
+EXTRAS = {
+    "jax",
+    "pycocoevalcap",
+    "tensorflow_serving",
+}  # not installed everywhere, so imported where they are used
 LEVEL_3 = ("training", "compression", "evaluation", "analysis", "serving")
 BELOW_3 = ("models", "encoders", "fusions", "layers", "losses", "metrics")
 # Package of mmlearn -> packages of mmlearn that it may import.
