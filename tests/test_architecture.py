@@ -15,7 +15,7 @@ KERAS_ONLY = {"keras"}
 # Not installed everywhere, so imported where they are used.
 EXTRAS = {
     *("jax", "pycocoevalcap", "tf2onnx", "onnx", "onnxruntime", "openvino", "nncf"),
-    "ai_edge_litert",
+    *("ai_edge_litert", "tensorflow_serving"),
 }
 LEVEL_3 = ("training", "compression", "evaluation", "analysis", "serving")
 BELOW_3 = ("models", "encoders", "fusions", "layers", "losses", "metrics")

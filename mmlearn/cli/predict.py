@@ -1,6 +1,7 @@
 """`python -m mmlearn predict MODEL --image a.jpg --text "..."`."""
 
 import json
+import re
 from dataclasses import dataclass
 
 import tyro
@@ -19,7 +20,8 @@ class Predict:
     """
 
     model: tyro.conf.Positional[str]
-    """Output folder of a run, such as saved_models/shapes, or a preset directory."""
+    """Output folder of a run, such as saved_models/shapes, or a preset directory; with --server, the name
+    of the model there."""
     image: str | None = None
     """Image file."""
     text: str | None = None
@@ -30,6 +32,8 @@ class Predict:
     """CSV file with a header and a column per channel; an empty cell is a missing reading."""
     table: tuple[str, ...] = ()
     """Values of columns, such as age=30 city=Rome."""
+    server: str | None = None
+    """Ask TF Serving at this address: http://HOST:8501, or grpc://HOST:8500."""
     top: int = 5
     """How many labels to show."""
     json: bool = False
@@ -50,6 +54,9 @@ def run(args):
         )
     if options.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {options.top}.")
+    if options.server is not None:
+        _ask_server(options)
+        return
     with quiet_start():
         from mmlearn.models import ImageCaptioner, ImageTextRetriever
         from mmlearn.models.presets import find_preset
@@ -71,6 +78,50 @@ def run(args):
             console.print(f"{name}: {shown}", highlight=False, markup=False)
     if options.json:
         print(json.dumps(found))
+
+
+def _ask_server(options):
+    """Prints what a server predicts, without loading the model or TensorFlow."""
+    from mmlearn.serving.client import Client
+
+    console = Console(stderr=options.json)
+    x = _read(options)
+    # As signatures name the columns of a table.
+    for column, values in x.pop("table", {}).items():
+        x[re.sub(r"\W", "_", f"table_{column}", flags=re.ASCII)] = values
+    with Client(options.server, options.model) as client:
+        taken = client.signatures()["serving_default"]["inputs"]
+        for name in sorted(x.keys() & taken.keys()):
+            if taken[name][0] is not object and name.startswith("table_"):
+                x[name] = [_number(name, value) for value in x[name]]
+        answer = client.predict(**x)
+    found = {}
+    for name, values in answer.items():
+        head, is_columns, _ = name.rpartition("probabilities")
+        named = answer.get(f"{head}labels") if is_columns else None
+        if named is None and name.endswith("values"):
+            named = answer.get(f"{name.removesuffix('values')}targets")
+        if named is not None:
+            pairs = zip(named[0].tolist(), map(float, values[0]), strict=True)
+            if is_columns:
+                pairs = sorted(pairs, key=lambda pair: -pair[1])[: options.top]
+            table = Table(name, "")
+            found[name] = dict(pairs)
+            for label, value in found[name].items():
+                table.add_row(label, f"{value:.3f}" if is_columns else f"{value:.6g}")
+            console.print(table)
+        elif not name.endswith(("labels", "targets", "_embedding")):
+            found[name] = values[0].tolist() if hasattr(values[0], "tolist") else values[0]
+            console.print(f"{name}: {found[name]}", highlight=False, markup=False)
+    if options.json:
+        print(json.dumps(found))
+
+
+def _number(name, value):
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"--table: {name!r} takes numbers. Received: {value!r}.") from None
 
 
 def _match(task, x):

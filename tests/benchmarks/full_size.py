@@ -18,6 +18,7 @@ from mmlearn.analysis.profile import ProfileOptions, profile_evidence, profile_m
 from mmlearn.cli.tables import evidence_table
 from mmlearn.experiments.build import build_task
 from mmlearn.experiments.output import write_json
+from mmlearn.serving.versions import FOLDER, export_version
 from tests.benchmarks.train_step import table_of_labels, without_weights
 
 
@@ -41,11 +42,11 @@ def main(options):
     """Saves the model where it is not there yet, profiles it, prints the tables."""
     console = Console()
     preset = os.path.join(options.work, "preset")
-    if not os.path.isdir(os.path.join(options.work, "serving")):
+    if not os.path.isdir(os.path.join(options.work, FOLDER)):
         model = without_weights(experiments.get("coco").model)
         task = build_task(model, table_of_labels())
         task.save_to_preset(preset)
-        task.export(os.path.join(options.work, "serving", "1"))
+        export_version(task, os.path.join(options.work, FOLDER))
         del task
     names = ("repeats", "batch_sizes", "train_batch_size", "train_steps")
     measured = ProfileOptions(**{name: getattr(options, name) for name in names})

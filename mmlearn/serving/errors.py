@@ -1,0 +1,21 @@
+"""What can go wrong between a client and a server of models."""
+
+
+class ServingError(OSError):
+    """Base of the errors of a client; the message is one line that says what to do."""
+
+
+class ServerUnavailable(ServingError):
+    """Nobody answers, or the server is too busy (429, 503): try later, or elsewhere."""
+
+
+class ServerTimeout(ServerUnavailable):
+    """The server took the request and did not answer in time."""
+
+
+class BadRequest(ServingError):
+    """The server refuses the request, and would again: the inputs or a name are wrong."""
+
+
+class ServerError(ServingError):
+    """The server failed, or answered with something that is no answer."""
