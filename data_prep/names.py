@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 
 
 def find(name, registry, kind):
@@ -20,6 +21,30 @@ def find(name, registry, kind):
     close = difflib.get_close_matches(str(name), registry, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(registry))}.")
+
+
+def input_names(modality, columns):
+    """Names the inputs of an exported model that hold the columns of a table.
+
+    Args:
+        modality: str.
+        columns: iterable of str.
+
+    Returns:
+        A dict of column to `"{modality}_{column}"`, other signs than letters and digits as `_`.
+
+    Example:
+
+    >>> input_names("table", ["age", "a b", "a_b"])
+    {'age': 'table_age', 'a b': 'table_a_b', 'a_b': 'table_a_b_'}
+    """
+    found = {}
+    for column in columns:
+        plain = re.sub(r"\W", "_", f"{modality}_{column}", flags=re.ASCII)
+        while plain in found.values():
+            plain += "_"
+        found[column] = plain
+    return found
 
 
 def call(function, options, what):

@@ -1,13 +1,13 @@
 """`python -m mmlearn predict MODEL --image a.jpg --text "..."`."""
 
 import json
-import re
 from dataclasses import dataclass
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.names import input_names
 from data_prep.quiet import quiet_start
 
 
@@ -86,9 +86,8 @@ def _ask_server(options):
 
     console = Console(stderr=options.json)
     x = _read(options)
-    # As signatures name the columns of a table.
-    for column, values in x.pop("table", {}).items():
-        x[re.sub(r"\W", "_", f"table_{column}", flags=re.ASCII)] = values
+    columns = x.pop("table", {})
+    x.update({name: columns[column] for column, name in input_names("table", columns).items()})
     with Client(options.server, options.model) as client:
         taken = client.signatures()["serving_default"]["inputs"]
         for name in sorted(x.keys() & taken.keys()):

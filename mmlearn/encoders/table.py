@@ -1,7 +1,6 @@
 """Rows of a table: the converter from columns of numbers and names, and the encoders over columns."""
 
 import collections
-import re
 
 import keras
 import numpy as np
@@ -149,15 +148,12 @@ class TableConverter(Converter):
 
     def raw_spec(self, modality):
         """One input per column: `"{modality}_{column}"`, other signs than letters and digits as `_`."""
-        specs, taken = {}, set()
-        for name in self._columns:
-            plain = re.sub(r"\W", "_", f"{modality}_{name}", flags=re.ASCII)
-            while plain in taken:  # "a b" and "a_b"
-                plain += "_"
-            taken.add(plain)
-            kind = tf.float32 if name in self.numbers else tf.string
-            specs[name] = tf.TensorSpec((None,), kind, name=plain)
-        return specs
+        return {
+            name: tf.TensorSpec(
+                (None,), tf.float32 if name in self.numbers else tf.string, name=plain
+            )
+            for name, plain in names.input_names(modality, self._columns).items()
+        }
 
     def get_config(self):
         columns = {name: dict(known) for name, known in self._columns.items()}

@@ -83,8 +83,7 @@ def calibrate_model(
         for folder in ("figures", "serving"):
             os.makedirs(os.path.join(partial, folder))
         calibrated.save_to_preset(os.path.join(partial, "preset"))
-        name = default_name(output)
-        export_version(calibrated, os.path.join(partial, "serving"), name=name)
+        export_version(calibrated, os.path.join(partial, "serving"), name=default_name(output))
         for name in reports:
             head = task.described[name]
             labels, fused = (task.own_name(what, head) for what in ("labels", "fused"))

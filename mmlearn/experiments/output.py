@@ -9,11 +9,13 @@ import os
 import shutil
 import tempfile
 
+from mmlearn.serving.server_config import BATCHING, MODELS
+
 # What other commands leave in the folder of a model, and what is of no other one.
 MEASURED = ("evidence", "report.html", "report.md", "report_figures")
 
 # The first version, and the config of the server beside it.
-ALWAYS_SERVED = ("1", "models.config", "batching.txt")
+ALWAYS_SERVED = ("1", MODELS, BATCHING)
 
 
 def check_output(output, what, record, results):

@@ -27,8 +27,7 @@ SHAPES_RETRIEVAL = Experiment(
     ),
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
-        # Which colour goes with which shape, neighbours tell: it learns that in a third of the time that a
-        # small BERT takes.
+        # Which colour goes with which shape, neighbours tell: a small BERT was slower to learn that.
         text=TextConfig(name="lstm", sequence_length=24, options={"dropout": 0.0}),
         # Dense layers, so that each word can tell whether what it found is what it says.
         fusion=FusionConfig(

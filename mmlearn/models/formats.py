@@ -36,8 +36,7 @@ class Format:
         extra: str. What of `mmlearn-keras` it needs to be installed.
         packages: dict of what is done (`"convert"`, `"int8"`, `"load"`) to the modules it needs.
         convert: function of a SavedModel's folder, the name of its signature, the folder to write to, a
-            precision and, for int8,
-            a list of dicts of model inputs, one example each.
+            precision and, for int8, a list of dicts of model inputs, one example each.
         load: function of a folder and a precision; returns a function of a dict of arrays that returns
             such a dict.
     """

@@ -54,12 +54,13 @@ def made_requests(task):
     }
 
 
-def measure_parity(task, folder):
+def measure_parity(task, folder, requests):
     """Asks a task and its SavedModel the same, signature by signature.
 
     Args:
         task: a task, with Keras on TensorFlow.
         folder: str, the SavedModel that was made of it.
+        requests: what both are asked, see `made_requests`.
 
     Returns:
         A dict of signature to a dict of row (`all`, `without_images` and so on) to the largest
@@ -67,7 +68,6 @@ def measure_parity(task, folder):
         captions, that are not the same.
     """
     loaded = tf.saved_model.load(folder)
-    requests = made_requests(task)
     return {
         name: _compare(function, specs, loaded.signatures[name], *requests[name])
         for name, (function, specs) in task.signatures().items()

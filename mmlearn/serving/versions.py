@@ -48,8 +48,9 @@ def export_version(task, folder, version=None, name=None):
         task.export(partial)
         # With Keras on another backend, the process that wrote the SavedModel added the rest.
         if keras.config.backend() == "tensorflow":
-            write_warm_up(partial, made_requests(task), name)
-            write_manifest(task, partial, measure_parity(task, partial))
+            requests = made_requests(task)
+            write_warm_up(partial, requests, name)
+            write_manifest(task, partial, measure_parity(task, partial, requests))
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

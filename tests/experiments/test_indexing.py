@@ -1,5 +1,6 @@
 """An index of a data set by a saved retriever: made, added to, searched."""
 
+import math
 import os
 
 import pytest
@@ -10,6 +11,7 @@ from data_prep.splits import Selection
 from mmlearn.cli.main import main
 from mmlearn.experiments import indexing
 from mmlearn.experiments.config import DataConfig
+from mmlearn.models.mismatched_pairs import HARDNESS
 from mmlearn.serving.search_index import SearchIndex
 from tests import toys
 
@@ -69,8 +71,11 @@ def test_the_match_orders_the_nearest_again(model, data, tmp_path):
     plain = indexing.search(model, folder, text="a red circle", top=6)
     found = indexing.search(model, folder, text="a red circle", top=6, rerank=4)
     assert {each["id"] for each in found[:4]} == {each["id"] for each in plain[:4]}
-    matches = [each["match"] for each in found[:4]]
-    assert matches == sorted(matches, reverse=True)
+    sums = [
+        math.log(each["match"] / (1 - each["match"])) + HARDNESS * each["cosine"]
+        for each in found[:4]
+    ]
+    assert sums == sorted(sums, reverse=True)
     assert found[4:] == plain[4:]
 
 

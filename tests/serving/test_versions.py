@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from mmlearn.serving.manifest import MANIFEST, check_files, read_manifest
-from mmlearn.serving.parity import measure_parity
+from mmlearn.serving.parity import made_requests, measure_parity
 from mmlearn.serving.server_config import write_server_config
 from mmlearn.serving.versions import export_version, find_versions
 from mmlearn.serving.warm_up import WARM_UP
@@ -67,7 +67,7 @@ def test_parity_shows_which_signatures_a_changed_weight_moves(exported):
         classifier.backbone.encoders["text"].set_weights(
             [1.5 * weight for weight in classifier.backbone.encoders["text"].get_weights()]
         )
-        found = measure_parity(classifier, folder)
+        found = measure_parity(classifier, folder, made_requests(classifier))
     finally:
         classifier.set_weights(weights)
     assert found["serving_default"]["all"] > 1e-4
