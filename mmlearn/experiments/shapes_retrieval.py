@@ -64,7 +64,6 @@ SHAPES_RETRIEVAL = Experiment(
                 "embeddings",
                 12,
                 trainable=("encoders", "head"),
-                trainable_blocks=1,  # what comes before sees well enough, and costs most
                 learning_rate=1e-3,
                 clip_norm=1.0,
                 loss_weights={"contrast": 1.0},

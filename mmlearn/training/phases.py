@@ -136,6 +136,12 @@ def check_phases(phases):
                 f"Received: trainable={phase.trainable}, trainable_blocks={phase.trainable_blocks}. "
                 "Fix: add 'encoders' to `trainable`, or leave `lora_rank` out."
             )
+        if phase.trainable_blocks and {"all", "encoders"} & set(phase.trainable):
+            raise ValueError(
+                f"`trainable_blocks` of phase {phase.name!r} is of encoders that are not in `trainable`, "
+                f"which has all of them. Received: trainable={phase.trainable}, "
+                f"trainable_blocks={phase.trainable_blocks}. Fix: leave one of the two out."
+            )
 
 
 def _prepare(task, phase, data, feature_cache, only):

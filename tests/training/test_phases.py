@@ -193,3 +193,11 @@ def test_a_phase_names_an_unknown_part():
     data = dataset(task)
     with pytest.raises(ValueError, match=r"Unknown part 'heads'\. Did you mean 'head'"):
         run_phases(task, [TrainingPhase("tune", 1, ("heads",))], from_dataset(data))
+
+
+@pytest.mark.parametrize("trainable", [("encoders", "head"), ("all",)])
+def test_blocks_of_encoders_that_learn_as_a_whole_are_refused(trainable):
+    task = toys.classifier(("text",))
+    phase = TrainingPhase("tune", 1, trainable, trainable_blocks=1)
+    with pytest.raises(ValueError, match=r"`trainable_blocks` of phase 'tune' .* Fix: leave"):
+        run_phases(task, [phase], from_dataset(dataset(task)))
