@@ -21,6 +21,7 @@ def small(tmp_path_factory):
     return folder, ["shapes", *SMALL, "--data.root", folder / "data"]
 
 
+@pytest.mark.full
 def test_folds_are_runs_that_can_be_repeated_alone(small, mmlearn):
     folder, flags = small
     output = folder / "folds"

@@ -130,6 +130,7 @@ def runs(tmp_path_factory):
     return records, folder
 
 
+@pytest.mark.full
 def test_the_command_trains_on_jax_as_on_tensorflow(runs):
     records, _ = runs
     assert {name: record["backend"] for name, record in records.items()} == {
@@ -148,6 +149,7 @@ def test_the_command_trains_on_jax_as_on_tensorflow(runs):
         assert set(ours["history"]) == set(theirs["history"])
 
 
+@pytest.mark.full
 def test_its_results_serve_tensorflow(runs):
     _, folder = runs
     saved = np.load(folder / "jax" / "predictions.npz")

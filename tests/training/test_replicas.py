@@ -60,7 +60,7 @@ def test_no_parts_are_refused():
         toys.classifier(("text",), fusion="concat").compile(micro_batches=0)
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_unknown_labels_and_a_teacher_are_the_same_on_replicas():
     report = run_program("-m", "tests.training.continual_program")
     assert report["without_teacher"]["weights"] > 1e-4  # the teacher does something
