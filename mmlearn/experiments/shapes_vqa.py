@@ -1,6 +1,9 @@
 """Questions about the synthetic scenes: offline, in minutes on two cores.
 
 python -m mmlearn train shapes_vqa
+
+The image encoder learns from the captions of the scenes how often each word is to be seen; then the rest
+learns to answer from what it sees; then all learn together.
 """
 
 from mmlearn.experiments.config import (
@@ -12,6 +15,7 @@ from mmlearn.experiments.config import (
     TaskConfig,
     TextConfig,
     TrainingConfig,
+    UnlabeledConfig,
 )
 from mmlearn.training.phase import TrainingPhase
 
@@ -23,15 +27,15 @@ SHAPES_VQA = Experiment(
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
         # Questions of a few words, each of which the regions read by itself.
-        text=TextConfig(name="words", sequence_length=10, options={"hidden_dim": 128}),
-        # Dense layers, so that each region can tell whether it is what is asked about, and the mean over
-        # the regions how many are. Without dropout, which would make a count uncertain.
+        text=TextConfig(name="words", sequence_length=24, options={"hidden_dim": 128}),
+        # Dense layers, so that each region can tell whether it is what is asked about, and a sum over the
+        # regions for how many are. Without dropout, which would make a count uncertain.
         fusion=FusionConfig(
             options={
                 "num_heads": 4,
-                "grounded_heads": 2,
                 "intermediate_dim": 512,
                 "combine": "concat",
+                "pooling": "sum_max",
                 "dropout": 0.0,
             }
         ),
@@ -41,17 +45,30 @@ SHAPES_VQA = Experiment(
         dropout=0.0,
         modality_dropout=0.05,
     ),
+    unlabeled=UnlabeledConfig(source="shapes"),  # the same scenes, with captions
     training=TrainingConfig(
+        pretrain=("caption_counts",),
+        pretrain_epochs=10,
+        pretrain_rate=2e-3,
         phases=(
             TrainingPhase(
-                "end to end",
+                "answers",
                 7,
-                learning_rate=1e-3,
+                trainable=("text_encoder", "fusion", "head", "auxiliary_heads"),
+                learning_rate=2e-3,
+                clip_norm=1.0,
                 # The loss is a mean over 12 answers, of which one is given.
-                loss_weights={"main": 12.0, "auxiliary": 1.0, "grounding": 1.0},
+                loss_weights={"main": 12.0, "auxiliary": 1.0},
+            ),
+            TrainingPhase(
+                "end to end",
+                4,
+                learning_rate=1e-3,
+                clip_norm=1.0,
+                loss_weights={"main": 12.0, "auxiliary": 1.0},
             ),
         ),
-        batch_size=16,  # small, for more steps in as much time
+        batch_size=32,
         monitor_contribution=False,
     ),
 )

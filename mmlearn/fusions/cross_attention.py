@@ -6,8 +6,10 @@ from keras import layers, ops
 from mmlearn.fusions.attention_fusion import AttentionFusion
 from mmlearn.fusions.fusion import pool
 from mmlearn.fusions.weighted_fusion import weighted_sum
+from mmlearn.layers.sum_max_pooling import SumMaxPooling
 
 COMBINES = ("weighted", "concat")
+POOLINGS = ("mean", "sum_max")
 
 
 @keras.saving.register_keras_serializable(package="mmlearn")
@@ -30,6 +32,8 @@ class CrossAttentionFusion(AttentionFusion):
             are trained to find what the words name, and nothing else (see `mmlearn.losses.grounding`).
         intermediate_dim: int, the size between two dense layers that each token passes after each
             attention, or `None` for none, see `AttentionFusion`.
+        pooling: `"mean"`, or `"sum_max"` where it matters how many regions or words there are of a kind,
+            see `mmlearn.layers.sum_max_pooling`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -53,6 +57,7 @@ class CrossAttentionFusion(AttentionFusion):
         combine="weighted",
         grounded_heads=0,
         intermediate_dim=None,
+        pooling="mean",
         name=None,
         **kwargs,
     ):
@@ -61,7 +66,9 @@ class CrossAttentionFusion(AttentionFusion):
         )
         if combine not in COMBINES:
             raise ValueError(f"`combine` must be one of {COMBINES}. Received: combine={combine!r}.")
-        self.combine = combine
+        if pooling not in POOLINGS:
+            raise ValueError(f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}.")
+        self.combine, self.pooling = combine, pooling
 
     def build(self, features_shape, masks_shape=None):
         self.build_attention(features_shape)
@@ -73,10 +80,19 @@ class CrossAttentionFusion(AttentionFusion):
                 hidden_dim, activation="relu", dtype=self.dtype_policy, name="output"
             )
             self.output_dense.build((None, hidden_dim * len(features_shape)))
+        self.poolings = {}
+        if self.pooling == "sum_max":
+            for modality in sorted(features_shape):
+                layer = SumMaxPooling(dtype=self.dtype_policy, name=f"{modality}_pooling")
+                layer.build(features_shape[modality])
+                self.poolings[modality] = layer
 
     def call(self, features, masks, training=None):
         features, outputs = self.attend(features, masks, training)
-        pooled = pool(features, masks)
+        if self.poolings:
+            pooled = [layer(features[m], masks[m]) for m, layer in self.poolings.items()]
+        else:
+            pooled = pool(features, masks)
         if self.combine == "concat":
             fused = self.output_dense(ops.concatenate(pooled, axis=-1))
             return {"fused_features": fused, **outputs}
@@ -85,4 +101,7 @@ class CrossAttentionFusion(AttentionFusion):
         return {"fused_features": fused, "modality_weights": weights, **outputs}
 
     def get_config(self):
-        return {**super().get_config(), "combine": self.combine}
+        config = {**super().get_config(), "combine": self.combine}
+        if self.pooling != "mean":  # of older configs there is none
+            config["pooling"] = self.pooling
+        return config

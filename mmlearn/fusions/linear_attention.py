@@ -17,6 +17,8 @@ class LinearAttentionFusion(CrossAttentionFusion):
         num_layers: int. 0 means no attention across modalities, everything else equal.
         dropout: float in [0, 1). Rate on what is gathered.
         combine: `"weighted"` or `"concat"`.
+        intermediate_dim: int or `None`, see `AttentionFusion`.
+        pooling: `"mean"` or `"sum_max"`, see `mmlearn.layers.sum_max_pooling`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -37,10 +39,27 @@ class LinearAttentionFusion(CrossAttentionFusion):
     """
 
     def __init__(
-        self, num_heads=8, num_layers=1, dropout=0.1, combine="weighted", name=None, **kwargs
+        self,
+        num_heads=8,
+        num_layers=1,
+        dropout=0.1,
+        combine="weighted",
+        intermediate_dim=None,
+        pooling="mean",
+        name=None,
+        **kwargs,
     ):
         # No `grounded_heads`, whose scores are trained.
-        super().__init__(num_heads, num_layers, dropout, combine, name=name, **kwargs)
+        super().__init__(
+            num_heads,
+            num_layers,
+            dropout,
+            combine,
+            intermediate_dim=intermediate_dim,
+            pooling=pooling,
+            name=name,
+            **kwargs,
+        )
 
     def get_config(self):
         config = super().get_config()

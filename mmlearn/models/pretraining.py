@@ -1,5 +1,7 @@
 """What trains the encoders of a task without labels: a shared backbone, heads that are thrown away."""
 
+import math
+
 import keras
 import keras_hub
 import tensorflow as tf
@@ -266,6 +268,63 @@ class CaptionWordsTask(PretrainingTask):
         is_real = ops.cast(inputs["padding_mask"], "bool")
         losses = -masked_mean(own[..., None], is_real)[:, 0]
         super().__init__(task, {**images, **inputs, **present}, losses, {"caption_words": head})
+
+
+class CaptionCountsTask(PretrainingTask):
+    """Guesses from an image how often each token occurs in its text: what regions say adds up.
+
+    Each region has a rate of each token of the vocabulary, not negative, and how often the text has the
+    token is drawn from a Poisson distribution whose rate is their sum. So a region learns to answer for
+    what it shows and for nothing else, and two objects count twice. The model inputs are those of
+    `CaptionWordsTask`. The loss of an example is the negative log-likelihood of its counts, up to a
+    constant, divided by the number of its tokens.
+
+    It takes `num_regions` times the work and memory of `CaptionWordsTask`: for small vocabularies.
+
+    Args:
+        task: a task with a preprocessor, an encoder of images, and one of text that reads `token_ids`.
+        seed: int. Of the head's first weights.
+
+    Reference:
+        Lempitsky and Zisserman 2010, "Learning to count objects in images" (densities that add up to
+        counts); Fang et al. 2015, "From captions to visual concepts and back", section 3 (words of regions
+        learned from whole captions).
+    """
+
+    modalities = ("images", "text")
+    trained = ("images",)
+
+    def __init__(self, task, seed):
+        # === Layers ===
+        encoder = task.backbone.encoders["images"]
+        text = task.backbone.encoders["text"].model_inputs("text")
+        num_tokens = task.preprocessor.converters["text"].tokenizer.vocabulary_size()
+        length = text["token_ids"].shape[1]
+        num_regions = task.backbone.output["features"]["images"].shape[1]
+        head = keras.layers.Dense(
+            num_tokens,
+            "softplus",
+            kernel_initializer=_seeded(seed),
+            # At first, all rates together make a text.
+            bias_initializer=keras.initializers.Constant(
+                math.log(length / (num_tokens * num_regions))
+            ),
+            dtype="float32",
+            name="caption_counts",
+        )
+
+        # === Functional model ===
+        images = encoder.model_inputs("images")
+        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
+        present = {"images_present": keras.Input((), dtype="int32", name="images_present")}
+        features, mask = encoder(images)
+        rates = head(features) * ops.cast(mask, "float32")[..., None]
+        rates = ops.sum(rates, axis=1) + keras.config.epsilon()
+        own = ops.take_along_axis(ops.log(rates), inputs["token_ids"], axis=1)
+        is_real = ops.cast(inputs["padding_mask"], "float32")
+        likelihoods = ops.sum(own * is_real, axis=1) - ops.sum(rates, axis=1)
+        losses = -likelihoods / ops.maximum(ops.sum(is_real, axis=1), 1)
+        super().__init__(task, {**images, **inputs, **present}, losses, {"caption_counts": head})
 
 
 class ViewContrastTask(PretrainingTask):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from data_prep import augment
 from data_prep.names import find
 from mmlearn.models.pretraining import (
+    CaptionCountsTask,
     CaptioningTask,
     CaptionWordsTask,
     ImageTextContrastTask,
@@ -147,6 +148,7 @@ class Objective:
 
 OBJECTIVES = {
     LABELS: None,
+    "caption_counts": Objective(CaptionCountsTask, ObjectiveInputs),
     "caption_words": Objective(CaptionWordsTask, ObjectiveInputs),
     "captioning": Objective(CaptioningTask, ObjectiveInputs),
     "masked_language": Objective(MaskedLanguageTask, MaskedLanguageInputs),

@@ -25,6 +25,17 @@ def test_cross_attention_options_keep_the_contract(combine, num_layers):
     checks.check_fusion(fusion)
 
 
+@pytest.mark.parametrize("combine", ["weighted", "concat"])
+@pytest.mark.parametrize("name", ["cross_attention", "linear_attention"])
+def test_sums_and_maxima_keep_the_contract(name, combine):
+    checks.check_fusion(fusions.get(name, num_heads=4, combine=combine, pooling="sum_max"))
+
+
+def test_another_pooling_is_refused():
+    with pytest.raises(ValueError, match=r"`pooling` must be one of .*Received: pooling='median'"):
+        fusions.get("cross_attention", pooling="median")
+
+
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_dense_layers_keep_the_contract(num_layers):
     checks.check_fusion(

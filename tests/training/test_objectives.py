@@ -93,6 +93,24 @@ def test_a_phase_lowers_its_loss_and_trains_the_encoders_that_it_needs(source, o
     )
 
 
+def test_what_regions_say_of_a_word_adds_up_to_how_often_it_occurs(source):
+    task = toy(source)
+    phase = TrainingPhase("alone", 1, objective="caption_counts")
+    learner, data = objectives.prepare(task, phase, data_for(task, source))
+    x, _, _ = next(iter(data.validation()))
+    found = learner.predict_on_batch(x)["objective"]
+    features, _ = task.backbone.encode(x, training=False)
+    head = learner.heads["caption_counts"]
+    rates = np.log1p(np.exp(features["images"] @ head.kernel + head.bias)).sum(1)
+    length = x["token_ids"].shape[1]
+    np.testing.assert_allclose(rates.sum(1), length, rtol=0.5)  # at first, those of a text
+    for row, value in enumerate(found):
+        ids = x["token_ids"][row][x["padding_mask"][row] > 0]
+        counts = np.bincount(ids, minlength=rates.shape[1])
+        expected = (rates[row] - counts * np.log(rates[row])).sum() / len(ids)
+        assert value == pytest.approx(expected, rel=1e-4)
+
+
 def test_frozen_encoders_stay_as_they_are(source):
     task = toy(source)
     phase = TrainingPhase("tune", 1, ("text_encoder",), objective="image_text_contrast")
