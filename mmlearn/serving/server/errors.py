@@ -1,0 +1,28 @@
+"""Why a request gets no prediction, by the codes that gRPC and REST share."""
+
+HTTP_CODES = {
+    "OK": 200,
+    "INVALID_ARGUMENT": 400,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+}
+
+
+class RequestError(Exception):
+    """A request is not answered.
+
+    Args:
+        code: str, a key of `HTTP_CODES`: the name of a gRPC status.
+        message: str, for the client.
+    """
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def invalid(message):
+    """A `RequestError` for what the client must change."""
+    return RequestError("INVALID_ARGUMENT", message)
