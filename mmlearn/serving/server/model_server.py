@@ -107,15 +107,17 @@ class _Http(uvicorn.Server):
 
 
 def _listen(host, port):
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        raise OSError(
-            f"REST cannot listen at {host}:{port} ({error}). Fix: another host or port."
-        ) from None
+    with contextlib.ExitStack() as undo:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"REST cannot listen at {host}:{port} ({error}). Fix: another host or port."
+            ) from None
+        undo.pop_all()
     return listener
 
 
