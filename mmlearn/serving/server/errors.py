@@ -19,6 +19,8 @@ class RequestError(Exception):
     """
 
     def __init__(self, code, message):
+        # JSON may spell halves of characters, which cannot be sent back.
+        message = message.encode("utf-8", "replace").decode()
         super().__init__(message)
         self.code, self.message = code, message
 

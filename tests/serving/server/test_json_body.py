@@ -104,6 +104,14 @@ def test_numbers_that_are_none_are_refused(x, ids, message):
         read({"inputs": {"x": x, "ids": ids}}, NUMBERS)
 
 
+def test_half_a_character_is_sent_back_as_one_that_can_be():
+    for body in ('{"instances": ["\\ud800"]}', '{"inputs": {"\\ud800": [""]}}'):
+        with pytest.raises(RequestError) as refused:
+            read(body, SERVE)
+        assert refused.value.message.encode()
+    assert read('{"inputs": ["\\ud800"]}', ONE)["text"].tolist() == [b"?"]
+
+
 def test_rows_must_agree():
     columns = {"images": np.array([b""], object), "text": np.array([b"", b""], object)}
     with pytest.raises(RequestError, match=r"same number of rows.*'images': 1, 'text': 2"):

@@ -84,17 +84,17 @@ def clients(server):
         yield rest, by_grpc
 
 
-def expected(exported):
+@pytest.fixture(scope="module")
+def wanted(exported):
+    """What Keras predicts for the first seven rows."""
     return exported[0].predict({"images": IMAGES[:7], "text": TEXTS[:7]}, verbose=0)
 
 
-def test_a_bad_row_of_eight_leaves_seven_right_ones(exported, server):
+def test_a_bad_row_of_eight_leaves_seven_right_ones(exported, server, wanted):
     with clients(server) as both:
         for client in both:
             answer = client.predict(images=IMAGES, text=TEXTS)
-            np.testing.assert_allclose(
-                answer["probabilities"][:7], expected(exported), rtol=0, atol=1e-5
-            )
+            np.testing.assert_allclose(answer["probabilities"][:7], wanted, rtol=0, atol=1e-5)
             assert answer["image_status"].tolist() == [0] * 7 + [2]
             assert answer["labels"].tolist() == [list(exported[0].label_names)] * 8
             answer = client.predict(images=[HUGE], text=[""])
@@ -106,14 +106,10 @@ def test_a_bad_row_of_eight_leaves_seven_right_ones(exported, server):
             tensors = exported[0].preprocessor({"images": IMAGES[:7], "text": TEXTS[:7]})
             tensors = {name: np.asarray(tensors[name]) for name in exported[0].input}
             answer = client.predict(**tensors, signature="serve_tensors")
-            np.testing.assert_allclose(
-                answer["probabilities"], expected(exported), rtol=0, atol=1e-5
-            )
+            np.testing.assert_allclose(answer["probabilities"], wanted, rtol=0, atol=1e-5)
 
 
-def test_requests_of_many_clients_are_answered_each_with_its_own(exported, server):
-    wanted = expected(exported)
-
+def test_requests_of_many_clients_are_answered_each_with_its_own(server, wanted):
     def ask(row):
         with Client(server.rest_url, "toys", timeout=120) as client:
             answer = client.predict(images=[IMAGES[row]], text=[TEXTS[row]])
@@ -129,14 +125,14 @@ def test_requests_of_many_clients_are_answered_each_with_its_own(exported, serve
     assert rows > count  # some shared a batch
 
 
-def test_fuzzed_requests_get_typed_errors_and_harm_nobody(exported, server):
+def test_fuzzed_requests_get_typed_errors_and_harm_nobody(server, wanted):
     encoded = [{"b64": base64.b64encode(image).decode()} for image in IMAGES[:2]]
     right = {"signature_name": "serving_default", "inputs": {"images": encoded, "text": TEXTS[:2]}}
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "toys"
     request.inputs["images"].CopyFrom(tf.make_tensor_proto(IMAGES[:2]))
     request.inputs["text"].CopyFrom(tf.make_tensor_proto(TEXTS[:2]))
-    codes, wanted = {}, expected(exported)
+    codes = {}
     place = server.grpc_url.removeprefix("grpc://")
     with (
         requests.Session() as session,
@@ -180,8 +176,8 @@ def test_a_body_of_a_gigabyte_takes_no_memory(server):
     assert server.peak_bytes() - before < 50e6
 
 
-def test_a_new_version_takes_over_under_load_and_a_damaged_one_does_not(exported, folder, server):
-    wanted, stop = expected(exported), threading.Event()
+def test_a_new_version_takes_over_under_load_and_a_damaged_one_does_not(folder, server, wanted):
+    stop = threading.Event()
 
     def load(url):
         count = 0
@@ -219,7 +215,7 @@ def test_a_new_version_takes_over_under_load_and_a_damaged_one_does_not(exported
     assert "is not what was exported" in message
 
 
-def test_death_is_survived_by_clients_that_try_again(exported, folder):
+def test_death_is_survived_by_clients_that_try_again(folder, wanted):
     first = Command(folder, "--rest-port", 0, "--grpc-port", 0)
     with clients(first) as both:
         for client in both:
@@ -228,7 +224,7 @@ def test_death_is_survived_by_clients_that_try_again(exported, folder):
         again = Command(folder, "--rest-port", first.ports[0], "--grpc-port", first.ports[1])
         for client in both:
             answer = client.predict(images=IMAGES[:7], text=TEXTS[:7])["probabilities"]
-            np.testing.assert_allclose(answer, expected(exported), rtol=0, atol=1e-5)
+            np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-5)
     assert again.end(signal.SIGTERM) == 0
 
 
