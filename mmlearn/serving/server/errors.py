@@ -4,7 +4,10 @@ HTTP_CODES = {
     "OK": 200,
     "INVALID_ARGUMENT": 400,
     "NOT_FOUND": 404,
+    "REQUEST_TIMEOUT": 408,  # this one and the next are of REST alone
+    "PAYLOAD_TOO_LARGE": 413,
     "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,  # the client went away
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
@@ -14,7 +17,7 @@ class RequestError(Exception):
     """A request is not answered.
 
     Args:
-        code: str, a key of `HTTP_CODES`: the name of a gRPC status.
+        code: str, a key of `HTTP_CODES`: all but two are names of gRPC's statuses.
         message: str, for the client.
     """
 

@@ -3,14 +3,15 @@
 import base64
 import binascii
 import json
+import reprlib
 
 import numpy as np
 
 from mmlearn.serving.server.errors import invalid
 
 DEFAULT_SIGNATURE = "serving_default"
-# By the kind of the array that the signature takes: the kinds that JSON may give.
-_KINDS = {"f": "fi", "i": "i", "b": "b"}
+# By the kind of the array that the signature takes: what JSON may give.
+_TYPES = {"O": {bytes}, "f": {int, float}, "i": {int}, "b": {bool}}
 
 
 def parse(body):
@@ -113,22 +114,23 @@ def _single(signature):
 
 
 def _array(name, values, signature):
-    spec = signature.inputs[name]
-    if spec.dtype.kind == "O":
-        values = _strings(name, values, len(spec.shape))
+    dtype, shape = signature.inputs[name].dtype, signature.inputs[name].shape
+    if dtype.kind == "O":
+        values = _strings(name, values, len(shape))
     try:
-        array = np.array(values, object if spec.dtype.kind == "O" else None)
-    except (ValueError, OverflowError, RecursionError) as error:
+        # Of objects first: a long string among many numbers would make all of them as long.
+        array = np.array(values, object)
+    except (ValueError, RecursionError) as error:
         raise invalid(f"input {name!r} is no array: {_short(error)}") from None
     signature.check_shape(name, array.shape)
-    if spec.dtype.kind == "O":
-        return array
-    if array.size and array.dtype.kind not in _KINDS[spec.dtype.kind]:
-        raise invalid(f"input {name!r} takes {spec.dtype.name}. Received: {_short(values)}.")
-    with np.errstate(all="ignore"):
-        converted = array.astype(spec.dtype)
-    if spec.dtype.kind == "i" and not np.array_equal(converted, array):
-        raise invalid(f"input {name!r} takes {spec.dtype.name}, and a number does not fit in it.")
+    if not set(map(type, array.flat)) <= _TYPES[dtype.kind]:
+        raise invalid(f"input {name!r} takes {dtype.name}. Received: {_short(values)}.")
+    try:
+        converted = array.astype(dtype)
+    except OverflowError:
+        converted = None
+    if converted is None or (dtype.kind == "i" and not np.array_equal(converted, array)):
+        raise invalid(f"input {name!r} takes {dtype.name}, and a number does not fit in it.")
     return converted
 
 
@@ -159,4 +161,4 @@ def _plain(name, value):
 
 
 def _short(value):
-    return f"{value!r}"[:100] if not isinstance(value, Exception) else f"{value}"[:200]
+    return str(value)[:200] if isinstance(value, Exception) else reprlib.repr(value)[:200]

@@ -23,7 +23,7 @@ class Metrics:
             "mmlearn_requests", "Answers", ("protocol", "method", "code"), registry=registry
         )
         self.request_seconds = Histogram(
-            *("mmlearn_request_seconds", "From the whole request to its answer"),
+            *("mmlearn_request_seconds", "From a request to its answer"),
             *(("protocol", "method"),),
             buckets=_SECONDS,
             registry=registry,

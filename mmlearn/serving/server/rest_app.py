@@ -47,7 +47,7 @@ def make_app(answers):
         Route("/health/ready", rest.ready, methods=["GET"]),
         Route("/monitoring/prometheus/metrics", rest.prometheus, methods=["GET"]),
     ]
-    handlers = {RequestError: _refuse, HTTPException: _refuse_http, ClientDisconnect: _nobody}
+    handlers = {RequestError: _refuse, HTTPException: _refuse_http}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -56,15 +56,14 @@ class _Rest:
         self._answers = answers
 
     async def predict(self, request):
-        with self._answers.pending.share() as share:
+        with self._answers.counted("rest", "predict"), self._answers.pending.share() as share:
             body = await self._read(request, share)
-            with self._answers.counted("rest", "predict"):
-                signature, kind, value = json_body.parse(body)
-                name, version = _asked(request)
-                _, outputs = await self._answers.predict(
-                    name, version, signature, lambda known: json_body.decode(kind, value, known)
-                )
-                return Response(json_body.encode(kind, outputs), media_type="application/json")
+            signature, kind, value = json_body.parse(body)
+            name, version = _asked(request)
+            _, outputs = await self._answers.predict(
+                name, version, signature, lambda known: json_body.decode(kind, value, known)
+            )
+            return Response(json_body.encode(kind, outputs), media_type="application/json")
 
     async def status(self, request):
         with self._answers.counted("rest", "status"):
@@ -115,8 +114,9 @@ class _Rest:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > limit:
-                        refusal = HTTPException(
-                            413, f"the body has more than {limit} bytes. Fix: fewer rows."
+                        refusal = RequestError(
+                            "PAYLOAD_TOO_LARGE",
+                            f"the body has more than {limit} bytes. Fix: fewer rows.",
                         )
                     if refusal is None:
                         try:
@@ -128,9 +128,11 @@ class _Rest:
                     else:
                         chunks.clear()
         except TimeoutError:
-            raise HTTPException(
-                408, f"the body did not arrive in {seconds:g} s.", {"Connection": "close"}
+            raise RequestError(
+                "REQUEST_TIMEOUT", f"the body did not arrive in {seconds:g} s."
             ) from None
+        except ClientDisconnect:
+            raise RequestError("CANCELLED", "the client went away.") from None
         if refusal is not None:
             raise refusal
         return b"".join(chunks)
@@ -147,12 +149,10 @@ def _asked(request):
 
 
 async def _refuse(request, error):
-    return JSONResponse({"error": error.message}, HTTP_CODES[error.code])
+    # The rest of a body that is late would be taken for the next request.
+    headers = {"Connection": "close"} if error.code == "REQUEST_TIMEOUT" else None
+    return JSONResponse({"error": error.message}, HTTP_CODES[error.code], headers)
 
 
 async def _refuse_http(request, error):
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _nobody(request, error):
-    return Response(status_code=400)  # the client went away while it sent

@@ -88,7 +88,8 @@ def test_what_is_refused_is_said(body, message):
 @pytest.mark.parametrize(
     ("x", "ids", "message"),
     [
-        ([[1, 2], [3]], [1, 2], "'x' is no array"),
+        ([[1, 2], [3]], [1, 2], r"'x' is of shape \(\?, 2\). Received: \(2\)"),
+        ([[1, [2]]], [1], "'x' (is no array|takes float32)"),
         ([[1, 2, 3]], [1], r"'x' is of shape \(\?, 2\). Received: \(1, 3\)"),
         ([1, 2], [1], r"'x' is of shape \(\?, 2\). Received: \(2\)"),
         ([["a", "b"]], [1], "'x' takes float32"),
@@ -96,7 +97,9 @@ def test_what_is_refused_is_said(body, message):
         ([[1, 2]], [1.5], "'ids' takes int32"),
         ([[1, 2]], [True], "'ids' takes int32"),
         ([[1, 2]], [2**40], "'ids' takes int32, and a number does not fit"),
-        ([[1, 2]], [2**70], "'ids' takes int32"),
+        ([[1, 2]], [2**70], "'ids' takes int32, and a number does not fit"),
+        ([[1, 10**400]], [1], "'x' takes float32, and a number does not fit"),
+        ([["a" * 100_000, 1]] * 4, [1], "'x' takes float32"),
     ],
 )
 def test_numbers_that_are_none_are_refused(x, ids, message):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import logging
+import re
 import socket
 import threading
 import time
@@ -215,6 +216,8 @@ def test_bodies_that_wait_are_counted_and_slow_ones_end(counting):
             gone.sendall(START % 900 + b" " * 800)
             until(lambda: "mmlearn_pending_bytes 800.0" in metrics_of(server))
         until(lambda: "mmlearn_pending_bytes 0.0" in metrics_of(server))
+        codes = re.findall(r'requests_total{code="(\w+)",method="predict"', metrics_of(server))
+        assert sorted(codes) == ["CANCELLED", "OK", "REQUEST_TIMEOUT", "RESOURCE_EXHAUSTED"]
 
 
 def test_health(counting):
