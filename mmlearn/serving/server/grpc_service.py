@@ -1,14 +1,9 @@
 """gRPC as TensorFlow Serving speaks it: `PredictionService` and `ModelService`, and gRPC's health."""
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from mmlearn.serving.server import tensor_protos
 from mmlearn.serving.server.errors import RequestError, invalid
@@ -38,9 +33,7 @@ def make_server(answers):
         ],
         maximum_concurrent_rpcs=_CONCURRENT_CALLS,
     )
-    service = _Service(answers)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
+    server.add_generic_rpc_handlers(_Service(answers).handlers())
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     try:
@@ -57,43 +50,47 @@ async def set_ready(servicer):
     await servicer.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
 
 
-class _Service(
-    prediction_service_pb2_grpc.PredictionServiceServicer,
-    model_service_pb2_grpc.ModelServiceServicer,
-):
-    """What is not here (`Classify` and so on) is UNIMPLEMENTED, as the base classes have it."""
+class _Service:
+    """What is not here (`Classify` and so on) is UNIMPLEMENTED."""
 
     def __init__(self, answers):
         self._answers = answers
 
-    async def Predict(self, request, context):
-        return await self._answer(self._predict, "predict", request, context)
+    def handlers(self):
+        """The handlers of both services, which take bytes: gRPC would call what is no message UNKNOWN."""
+        metadata = get_model_metadata_pb2.GetModelMetadataRequest
+        status = get_model_status_pb2.GetModelStatusRequest
+        services = {
+            "PredictionService": {
+                "Predict": self._handler(self._predict, "predict", predict_pb2.PredictRequest),
+                "GetModelMetadata": self._handler(self._metadata, "metadata", metadata),
+            },
+            "ModelService": {"GetModelStatus": self._handler(self._status, "status", status)},
+        }
+        return tuple(
+            grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", methods)
+            for name, methods in services.items()
+        )
 
-    async def GetModelMetadata(self, request, context):
-        return await self._answer(self._metadata, "metadata", request, context)
+    def _handler(self, make, method, kind):
+        async def answer(data, context):
+            try:
+                with self._answers.counted("grpc", method), self._answers.pending.share() as share:
+                    share.add(len(data))
+                    return (await make(_parse(kind, data))).SerializeToString()
+            except RequestError as error:
+                return await context.abort(grpc.StatusCode[error.code], error.message)
 
-    async def GetModelStatus(self, request, context):
-        return await self._answer(self._status, "status", request, context)
-
-    async def _answer(self, make, method, request, context):
-        try:
-            with self._answers.counted("grpc", method):
-                return await make(request)
-        except RequestError as error:
-            await context.abort(grpc.StatusCode[error.code], error.message)
+        return grpc.unary_unary_rpc_method_handler(answer)
 
     async def _predict(self, request):
         name, version = _asked(request)
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         limit = self._answers.options.max_body_bytes
-        with self._answers.pending.share() as share:
-            share.add(request.ByteSize())
-            number, outputs = await self._answers.predict(
-                name,
-                version,
-                signature,
-                lambda known: tensor_protos.decode(request.inputs, known, limit),
-            )
+        number, outputs = await self._answers.predict(
+            *(name, version, signature),
+            lambda known: tensor_protos.decode(request.inputs, known, limit),
+        )
         unknown = sorted(set(request.output_filter) - outputs.keys())
         if unknown:
             raise invalid(f"output tensor alias not found in signature: {unknown[0]}")
@@ -122,6 +119,13 @@ class _Service(
             one = answer.model_version_status.add(version=number, state=state)
             one.status.error_code, one.status.error_message = (2 if error else 0), error  # UNKNOWN
         return answer
+
+
+def _parse(kind, data):
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise invalid(f"the request is no {kind.DESCRIPTOR.name}: {error}") from None
 
 
 def _asked(request):

@@ -25,6 +25,9 @@ class ModelServer:
         model: str, the output folder of a run, or the folder of its versions.
         options: `ServerOptions`.
 
+    Raises:
+        ValueError: when an option is out of its range.
+
     Example:
 
     ```python
@@ -34,6 +37,7 @@ class ModelServer:
     """
 
     def __init__(self, model, options):
+        options.check()
         folder = os.path.join(model, FOLDER)
         self._folder = folder if find_versions(folder) else model
         self._options = options

@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where a server listens, how it makes batches, and what it refuses.
-
-    Raises:
-        ValueError: when a value is out of its range.
-    """
+    """Where a server listens, how it makes batches, and what it refuses."""
 
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 for all, behind a proxy that knows who may ask."""
@@ -36,8 +32,12 @@ class ServerOptions:
     stop_seconds: float = 30.0
     """How long requests may still take after SIGTERM."""
 
-    def __post_init__(self):
-        """Checks the values."""
+    def check(self):
+        """Checks the values.
+
+        Raises:
+            ValueError: naming one that is out of its range.
+        """
         for name in ("rest_port", "grpc_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ValueError(f"`{name}` must be 0 to 65535. Received: {getattr(self, name)}.")

@@ -22,7 +22,7 @@ from mmlearn.serving.server_config import (
 )
 def test_values_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        ServerOptions(**options)
+        ServerOptions(**options).check()
 
 
 @pytest.mark.parametrize(

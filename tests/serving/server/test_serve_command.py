@@ -130,7 +130,8 @@ def test_fuzzed_requests_get_typed_errors_and_harm_nobody(server, wanted):
     right = {"signature_name": "serving_default", "inputs": {"images": encoded, "text": TEXTS[:2]}}
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "toys"
-    request.inputs["images"].CopyFrom(tf.make_tensor_proto(IMAGES[:2]))
+    # A photo would take up all of the damage.
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto([b"", b"no image"]))
     request.inputs["text"].CopyFrom(tf.make_tensor_proto(TEXTS[:2]))
     codes = {}
     place = server.grpc_url.removeprefix("grpc://")
@@ -153,9 +154,7 @@ def test_fuzzed_requests_get_typed_errors_and_harm_nobody(server, wanted):
                 code = "OK"
             except grpc.RpcError as error:
                 code = error.code().name
-            # What is no message at all is refused by gRPC itself, as INTERNAL or UNKNOWN.
-            known = ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "INTERNAL", "UNKNOWN")
-            assert code in known, (message, code)
+            assert code in ("OK", "INVALID_ARGUMENT", "NOT_FOUND"), (message, code)
             codes[code] = codes.get(code, 0) + 1
             if number % 50 == 0:
                 for client in both:
