@@ -5,9 +5,9 @@
 
 Serves the model in a process of its own and asks it from here by asynchronous HTTP on loopback (httpx2):
 each connection sends a photo and a text, waits for the answer, compares it with that of the first time,
-and sends the next. Then the server is stopped, and the bare SavedModel is called here, alone, with the
-batch size that the server came to. Client and server share the machine's cores, the bare model has them
-for itself. `--fuzz 10000` sends damaged requests to both contracts in the same way.
+and sends the next. Between, while nobody asks the server, the bare SavedModel is called here with the batch
+size that the server came to: in turn, so that other work on the machine slows both. Client and server share
+the cores, which the bare model has for itself. `--fuzz 10000` sends damaged requests to both contracts in the same way.
 """
 
 import asyncio
@@ -50,7 +50,9 @@ class Options:
     connections: int = 32
     """How many ask at once."""
     seconds: float = 60.0
-    """How long they ask; the bare model is called for a third of it."""
+    """How long they ask, in all rounds together; the bare model is called for as long."""
+    rounds: int = 3
+    """How often server and bare model take turns; the share is the median's."""
     fuzz: int = 0
     """Damaged requests to each contract, instead of the load."""
     server: tuple[str, ...] = ()
@@ -111,7 +113,7 @@ def body_of(image, text):
 
 
 async def load(server, options):
-    """Asks for `seconds`; returns the seconds of each answer, and what went wrong by its kind."""
+    """Asks for a round; returns the seconds of each answer, and what went wrong by its kind."""
     bodies = [body_of(image, text) for image, text in zip(*make_inputs(), strict=True)]
     limits = httpx2.Limits(max_connections=options.connections)
     answered, wrong = [], collections.Counter()
@@ -122,7 +124,7 @@ async def load(server, options):
         start = time.perf_counter()
 
         async def ask(row):
-            while time.perf_counter() - start < options.seconds:
+            while time.perf_counter() - start < options.seconds / options.rounds:
                 row = (row + 1) % NUM_INPUTS
                 asked = time.perf_counter()
                 answer = await client.post(server.predict_url, content=bodies[row])
@@ -143,21 +145,17 @@ async def load(server, options):
     return np.array(answered), wrong, seconds, rows / batches
 
 
-def call_bare(options, batch_size):
+def call_bare(serve, seconds, batch_size):
     """Rows per second of the SavedModel, called in turn with batches of one size."""
-    folder = os.path.join(options.model, FOLDER)
-    path = os.path.join(folder, str(find_versions(folder)[-1]))
-    serve = tf.saved_model.load(path).signatures["serving_default"]
     images, texts = make_inputs()
     rows = [number % NUM_INPUTS for number in range(batch_size)]
     inputs = {
         "images": tf.constant([images[row] for row in rows]),
         "text": tf.constant([texts[row] for row in rows]),
     }
-    for _ in range(3):
-        serve(**inputs)
+    serve(**inputs)
     start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < options.seconds / 3:
+    while time.perf_counter() - start < seconds:
         serve(**inputs)["probabilities"].numpy()
         count += batch_size
     return count / (time.perf_counter() - start)
@@ -165,27 +163,37 @@ def call_bare(options, batch_size):
 
 def run_load(options):
     """Prints the table of the load."""
+    folder = os.path.join(options.model, FOLDER)
+    path = os.path.join(folder, str(find_versions(folder)[-1]))
+    model = tf.saved_model.load(path)
+    answered, wrong, served, bare, sizes = [], collections.Counter(), [], [], []
     server = Server(options)
     try:
-        seconds, wrong, whole, batch_size = asyncio.run(load(server, options))
+        for _ in range(options.rounds):
+            seconds, found, whole, size = asyncio.run(load(server, options))
+            answered.extend(seconds)
+            wrong.update(found)
+            served.append(len(seconds) / whole)
+            sizes.append(max(1, round(size)))
+            turn = options.seconds / options.rounds
+            bare.append(call_bare(model.signatures["serving_default"], turn, sizes[-1]))
         peak = server.peak_mb()
     finally:
         code = server.stop()
-    bare = call_bare(options, max(1, round(batch_size)))
-    throughput = len(seconds) / whole
+    shares = np.array(served) / np.array(bare)
     table = Table("what", "measured")
     for what, value in (
         ("connections", options.connections),
-        ("answers", len(seconds)),
+        ("answers", len(answered)),
         ("errors", dict(wrong) or 0),
-        ("rows/s", f"{throughput:.1f}"),
-        ("p50, p99", f"{np.percentile(seconds, 50):.3f} s, {np.percentile(seconds, 99):.3f} s"),
-        ("rows of a batch, mean", f"{batch_size:.1f}"),
-        (f"bare model, batch {max(1, round(batch_size))}, rows/s", f"{bare:.1f}"),
-        ("share of the bare model", f"{throughput / bare:.2f}"),
+        ("p50, p99", f"{np.percentile(answered, 50):.3f} s, {np.percentile(answered, 99):.3f} s"),
+        ("rows/s, by round", ", ".join(f"{each:.1f}" for each in served)),
+        ("rows of a batch, mean", ", ".join(map(str, sizes))),
+        ("bare model with that batch, rows/s", ", ".join(f"{each:.1f}" for each in bare)),
+        ("share of the bare model, median", f"{np.median(shares):.2f}"),
         ("server's peak memory", f"{peak:.0f} MB"),
         ("exit code after SIGTERM", code),
-        ("load of the machine before", f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"),
+        ("load of the machine", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"),
     ):
         table.add_row(what, str(value))
     Console().print(table)
