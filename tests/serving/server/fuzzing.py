@@ -1,5 +1,6 @@
 """Requests with something wrong in them, made from a right one, the same for the same seed."""
 
+import copy
 import json
 import random
 
@@ -62,4 +63,4 @@ def change(value, chance):
     if chance.random() < 0.2:
         del value[key]
     else:
-        value[key] = chance.choice(JUNK)
+        value[key] = copy.deepcopy(chance.choice(JUNK))  # or it could come to hold itself
