@@ -23,6 +23,7 @@ VERBS = {
     "search": "images for a text or an image, or captions",
     "explain": "what a prediction is made of, in figures; or how far these can be trusted",
     "export": "write a SavedModel for TF Serving, or ONNX, OpenVINO, LiteRT",
+    "serve": "serve an exported model by REST and gRPC, as TF Serving does",
     "compress": "write a smaller form of a saved model, and measure what it costs",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",

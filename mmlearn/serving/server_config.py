@@ -2,6 +2,8 @@
 
 import os
 
+from google.protobuf import text_format
+
 MODELS, BATCHING = "models.config", "batching.txt"
 
 _MODELS = """\
@@ -43,3 +45,53 @@ def write_server_config(folder, name):
         if not os.path.exists(path):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text.format(name=name))
+
+
+def read_server_config(folder, name):
+    """Reads which model a folder holds, and which of its versions are to be served.
+
+    Args:
+        folder: str, which holds the versions.
+        name: str, of the model where there is no `models.config`.
+
+    Returns:
+        The model's name, and a `ServableVersionPolicy` (`latest`, `all` or `specific`).
+
+    Raises:
+        ValueError: when the file cannot be read, or is not of one model.
+    """
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    path = os.path.join(folder, MODELS)
+    config = ModelServerConfig()
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                text_format.Parse(file.read(), config)
+        except (OSError, ValueError, text_format.ParseError) as error:
+            raise ValueError(
+                f"{path!r} is no config of models ({error}). Fix: mend it, or remove it."
+            ) from None
+    else:
+        config.model_config_list.config.add(name=name)
+    if len(config.model_config_list.config) != 1 or not config.model_config_list.config[0].name:
+        raise ValueError(
+            f"{path!r} must name one model. Received: {len(config.model_config_list.config)}."
+        )
+    found = config.model_config_list.config[0]
+    return found.name, found.model_version_policy
+
+
+def wanted_versions(policy, available):
+    """Returns the set of the versions that a policy wants.
+
+    Args:
+        policy: `ServableVersionPolicy`; `latest` with one version, unless it says something else.
+        available: iterable of int.
+    """
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return set(available)
+    if kind == "specific":
+        return set(available) & set(policy.specific.versions)
+    return set(sorted(available)[-(policy.latest.num_versions or 1) :])
