@@ -30,6 +30,7 @@ class CrossAttentionFusion(AttentionFusion):
             are trained to find what the words name, and nothing else (see `mmlearn.losses.grounding`).
         intermediate_dim: int, the size between two dense layers that each token passes after each
             attention, or `None` for none, see `AttentionFusion`.
+        head_dim: int or `None`, see `AttentionFusion`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -53,11 +54,19 @@ class CrossAttentionFusion(AttentionFusion):
         combine="weighted",
         grounded_heads=0,
         intermediate_dim=None,
+        head_dim=None,
         name=None,
         **kwargs,
     ):
         super().__init__(
-            num_heads, num_layers, dropout, grounded_heads, intermediate_dim, name=name, **kwargs
+            num_heads,
+            num_layers,
+            dropout,
+            grounded_heads,
+            intermediate_dim,
+            head_dim,
+            name=name,
+            **kwargs,
         )
         if combine not in COMBINES:
             raise ValueError(f"`combine` must be one of {COMBINES}. Received: combine={combine!r}.")
