@@ -24,6 +24,8 @@ VERBS = {
     "explain": "what a prediction is made of, in figures; or how far these can be trusted",
     "export": "write a SavedModel for TF Serving, or ONNX, OpenVINO, LiteRT",
     "compress": "write a smaller form of a saved model, and measure what it costs",
+    "prune": "remove what matters least of a saved model, and train it further",
+    "distill": "train a smaller model by a saved one",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
 }
