@@ -26,6 +26,7 @@ VERBS = {
     "compress": "write a smaller form of a saved model, and measure what it costs",
     "prune": "remove what matters least of a saved model, and train it further",
     "distill": "train a smaller model by a saved one",
+    "cascade": "one modality answers first, and what that saves and costs",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
 }

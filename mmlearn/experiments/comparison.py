@@ -74,7 +74,7 @@ def compare_models(
         quality = score_forms(opened.task, labels, predicted, groups, None, num_resamples, seed)
         bar.update(line, advance=1, description="latency")
         cost = {name: _count(task) for name, task in tasks.items()}
-        compiled = {n: _compile(task) for n, task in tasks.items()}
+        compiled = {n: compile_main(task) for n, task in tasks.items()}
         for size in BATCH_SIZES:
             times = time_in_turn(compiled, model_inputs(opened.task, size), repeats)
             for name, milliseconds in times.items():
@@ -209,7 +209,8 @@ def time_in_turn(calls, inputs, repeats):
     return {name: 1000 * float(np.median(own[WARM_UP:])) for name, own in times.items()}
 
 
-def _compile(task):
+def compile_main(task):
+    """Makes a function of model inputs that returns the main output, an array, and computes no more."""
     main = task.main_output
     run = compile_function(lambda x: task(x, training=False)[main], task)
     return lambda inputs: np.asarray(run(inputs))
