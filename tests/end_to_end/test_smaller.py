@@ -1,0 +1,74 @@
+"""A trained model that becomes smaller, through the command line."""
+
+import json
+
+import pytest
+
+from mmlearn import MultimodalClassifier
+from mmlearn.analysis.evidence import read_all_evidence
+from mmlearn.cli.main import main
+from mmlearn.compression.pruning import sparsity_of
+from mmlearn.experiments.config import read_run
+from mmlearn.experiments.scoring import evaluate_model
+
+
+def call(*args, capfd):
+    assert main([*map(str, args), "--json"]) == 0
+    return json.loads(capfd.readouterr().out.strip().splitlines()[-1])
+
+
+def test_a_model_loses_units_and_weights_and_goes_on_learning(main_job, tmp_path, capfd):
+    output = tmp_path / "pruned"
+    words = ("--pruning.sparsity", "0.5", "--training.phases.0.epochs", "2")
+    words += ("--training.no-monitor-contribution", "--pruning.every", "1")
+    found = call("prune", main_job[0], *words, "--output", output, capfd=capfd)["comparison"]
+    cost = found["cost"]
+    assert cost["after"]["macs"] < 0.6 * cost["before"]["macs"]
+    assert cost["after"]["parameters"] < 0.7 * cost["before"]["parameters"]
+    assert cost["before"]["zeros"] == 0
+    task = MultimodalClassifier.from_preset(str(output / "preset"))
+    assert sparsity_of(task) == cost["after"]["zeros"] == pytest.approx(0.5, abs=0.01)
+    assert [row["without"] for row in found["quality"]] == [None, "images", "text"]
+    scored = evaluate_model(str(output), read_run(str(output / "run.json"))[0].data)["metrics"]
+    assert found["quality"][0]["after"] == pytest.approx(scored["fused"]["mAP"], abs=1e-6)
+    content = read_all_evidence(output)["pruning"]
+    assert content["command"].startswith("mmlearn prune")
+
+
+@pytest.mark.large
+def test_a_student_is_taught_and_pruned_and_cascaded(main_job, tmp_path, capfd):
+    student = tmp_path / "student"
+    words = ("--model.hidden-dim", "8", "--model.text.options", "num_layers=1")
+    words += ("--training.no-monitor-contribution", "--output", student)
+    found = call("distill", main_job[0], *words, capfd=capfd)["comparison"]
+    assert found["cost"]["after"]["parameters"] < found["cost"]["before"]["parameters"]
+    assert read_run(str(student / "run.json"))[0].distillation.model == str(main_job[0])
+    pruned = tmp_path / "smaller"
+    words = ("--pruning.criterion", "l1", "--training.phases.0.epochs", "1", "--output", pruned)
+    smaller = call("prune", student, *words, capfd=capfd)["comparison"]["cost"]
+    assert smaller["before"]["parameters"] == found["cost"]["after"]["parameters"]
+    assert smaller["after"]["macs"] < smaller["before"]["macs"]
+    words = ("--timed-examples", "4", "--resamples", "20")
+    record = call("cascade", pruned, *words, capfd=capfd)["cascade"]
+    assert record["num_examples"] == [12, 12]
+    for row in record["rows"]:
+        assert 0 <= row["early"] <= 1
+        assert row["change"]["value"] == pytest.approx(row["cascade"] - row["full"], abs=1e-6)
+        # Between all by the first answer, and nothing but what it costs more.
+        assert row["macs"] < 1.05 * row["full_macs"]
+    assert "cascade" in read_all_evidence(pruned)
+
+
+def test_what_cannot_become_smaller_is_one_line(main_job, tmp_path, capfd):
+    model = str(main_job[0])
+    for words, message in [
+        (["prune"], "No model. Fix: python -m mmlearn prune MODEL"),
+        (["prune", str(tmp_path)], "has no run.json, which says on what data"),
+        (["prune", model, "--output", model], "is the earlier model, which would be replaced"),
+        (["prune", model, "--pruning.criterion", "l3"], "Did you mean 'l1'?"),
+        (["prune", model, "--pruning.units", "1.5"], "`units` must be in [0.01, 0.99]"),
+        (["distill", model], "The student is the teacher's equal. Fix: name what is smaller"),
+        (["cascade", model, "--timed-examples", "0"], "`timed_examples` must be at least 1"),
+    ]:
+        assert main([*words]) == 2
+        assert message in capfd.readouterr().err
