@@ -75,7 +75,7 @@ def test_a_student_comes_nearer_to_its_teacher_and_leaves_it_alone(teacher):
     learner = distillation_learner(
         student, teacher, DistillationConfig(weight=5.0, temperature=1.0)
     )
-    learner.compile(keras.optimizers.Adam(3e-3), loss_weights={"main": 1.0})
+    learner.compile(keras.optimizers.Adam(3e-3))
     x = student.read_inputs(toys.examples(8)[0])
     taught, apart = teacher.predict_on_batch(x)["classes"], []
     # The labels say nothing against the teacher.
