@@ -54,8 +54,7 @@ def test_what_cannot_become_smaller_is_one_line(main_job, tmp_path, capfd):
         (["prune"], "No model. Fix: python -m mmlearn prune MODEL"),
         (["prune", str(tmp_path)], "has no run.json, which says on what data"),
         (["prune", model, "--output", model], "is the earlier model, which would be replaced"),
-        (["prune", model, "--pruning.criterion", "l3"], "Did you mean 'l1'?"),
-        (["prune", model, "--pruning.units", "1.5"], "`units` must be in [0.01, 0.99]"),
+        (["prune", model, "--pruning.criterion", "taylr"], "Did you mean 'taylor'?"),
         (["distill", model], "The student is the teacher's equal. Fix: name what is smaller"),
         (["cascade", model, "--timed-examples", "0"], "`timed_examples` must be at least 1"),
     ]:
