@@ -68,11 +68,13 @@ def find_cascade(
     with progress_bar(console or Console(quiet=True)) as bar, opened.naming_bad_images():
         line = bar.add_task("predictions", total=1 + len(cascades), status="")
         found, inputs = _predict(task, opened.dataset, cascades)
-        halves = split_in_half(opened.source.examples(split).groups, len(inputs["labels"]), seed)
+        groups = opened.source.examples(split).groups
+        halves = split_in_half(groups, len(inputs["labels"]), seed)
+        members = None if groups is None else np.asarray(groups)[halves[1]]
         bar.update(line, advance=1, description="cascades")
         rows = []
         for modality, cascade in cascades.items():
-            rows += _measure(task, modality, found, inputs, halves, num_resamples, seed)
+            rows += _measure(task, modality, found, inputs, halves, members, num_resamples, seed)
             _time(cascade, rows, inputs, halves[1][:timed_examples])
             bar.update(line, advance=1)
     record = {
@@ -128,7 +130,7 @@ def _predict(task, dataset, cascades):
     return {name: np.concatenate(parts) for name, parts in found.items()}, inputs
 
 
-def _measure(task, modality, found, inputs, halves, num_resamples, seed):
+def _measure(task, modality, found, inputs, halves, members, num_resamples, seed):
     kind = task.described[task.main_output].kind
     present = inputs[f"{modality}_present"] == 1
     sure = np.where(present, confidence(kind, found[modality]), -1.0)
@@ -144,7 +146,7 @@ def _measure(task, modality, found, inputs, halves, num_resamples, seed):
         answers = np.where(is_early[:, None], first[reported], full[reported])
         share, metric = float(is_early.mean()), MAIN[kind]
         change = paired_bootstrap(
-            *(kind, labels[reported], answers, full[reported], metric, None, None),
+            *(kind, labels[reported], answers, full[reported], metric, members, None),
             *(num_resamples, seed),
         )
         rows.append(
