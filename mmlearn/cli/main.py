@@ -25,6 +25,9 @@ VERBS = {
     "export": "write a SavedModel for TF Serving, or ONNX, OpenVINO, LiteRT",
     "serve": "serve an exported model by REST and gRPC, as TF Serving does",
     "compress": "write a smaller form of a saved model, and measure what it costs",
+    "prune": "remove what matters least of a saved model, and train it further",
+    "distill": "train a smaller model by a saved one",
+    "cascade": "one modality answers first, and what that saves and costs",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
 }

@@ -1,1 +1,1 @@
-"""Smaller models by training: pruning."""
+"""Smaller models: pruned ones, students, cascades."""

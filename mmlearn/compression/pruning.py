@@ -29,6 +29,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         end: float in (begin, 1]. Share of the steps after which nothing more is pruned; the rest lets
             what is left recover.
         every: int. Steps from one choice of weights to the next.
+        num_steps: `(epochs, steps_per_epoch)` of the whole training, or `None` for those of `fit`. To be
+            named where training is done in several calls, as after an interruption: it then goes on
+            where it was, from weights that are pruned already.
 
     Raises:
         ValueError: when a number is out of its range.
@@ -47,7 +50,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     0.75
     """
 
-    def __init__(self, sparsity, begin=0.0, end=0.75, every=10):
+    def __init__(self, sparsity, begin=0.0, end=0.75, every=10, num_steps=None):
         super().__init__()
         if not 0 < sparsity < 1:
             raise ValueError(f"`sparsity` must be in (0, 1). Received: sparsity={sparsity}.")
@@ -62,6 +65,8 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.begin = begin
         self.end = end
         self.every = every
+        self.num_steps = num_steps
+        self.masks = None
 
     def on_train_begin(self, logs=None):
         if keras.config.backend() != "tensorflow":
@@ -76,18 +81,30 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.kernels = [kernel for kernel in kernels_of(self.model) if kernel.trainable]
         if not self.kernels:
             raise ValueError("The model has no trainable kernel to prune. Fix: `set_trainable`.")
-        self.masks = None
-        self.step = 0
-        self.num_steps = self.params["steps"] * self.params["epochs"]
+        epochs, self.steps_per_epoch = self.num_steps or (
+            self.params["epochs"],
+            self.params["steps"],
+        )
+        self.total = epochs * self.steps_per_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # An epoch that was interrupted has fewer steps left.
+        self.step = (epoch + 1) * self.steps_per_epoch - self.params["steps"]
+        if self.masks is None and self.step:
+            # What was 0 is the smallest, so the last choice is made again.
+            self._choose(self.step - self.step % self.every)
+
+    def _choose(self, step):
+        progress = step / self.total
+        if progress > self.begin:
+            share = sparsity_at(progress, self.sparsity, self.begin, self.end)
+            self.masks = [ops.convert_to_tensor(_mask(kernel, share)) for kernel in self.kernels]
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        progress = self.step / self.num_steps
-        is_turn = self.step % self.every == 0 or self.step == self.num_steps
-        if is_turn and self.begin < progress and (self.masks is None or not self._is_full):
-            share = sparsity_at(progress, self.sparsity, self.begin, self.end)
-            self.masks = [ops.convert_to_tensor(_mask(kernel, share)) for kernel in self.kernels]
-            self._is_full = progress >= self.end
+        is_full = self.masks is not None and (self.step - self.every) / self.total >= self.end
+        if not is_full and (self.step % self.every == 0 or self.step == self.total):
+            self._choose(self.step)
         if self.masks is not None:
             for kernel, mask in zip(self.kernels, self.masks, strict=True):
                 kernel.assign(kernel * ops.cast(mask, kernel.dtype))

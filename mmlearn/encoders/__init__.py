@@ -20,6 +20,7 @@ from mmlearn.encoders.image_networks import (
     resnet_tiny,
 )
 from mmlearn.encoders.images import ImageConverter, ImageEncoder
+from mmlearn.encoders.narrow_transformer import NarrowTransformerEncoder
 from mmlearn.encoders.series import SeriesConverter, SeriesEncoder
 from mmlearn.encoders.table import TableConverter, TableEncoder
 from mmlearn.encoders.text import TextConverter, TextEncoder
@@ -33,6 +34,7 @@ __all__ = [
     "FeaturesConverter",
     "ImageConverter",
     "ImageEncoder",
+    "NarrowTransformerEncoder",
     "SeriesConverter",
     "SeriesEncoder",
     "TableConverter",

@@ -125,6 +125,7 @@ def resnet_tiny(
     spatial_attention=False,
     pooled=False,
     local=False,
+    filters=32,
 ):
     """A small residual network for CPUs and tests: stride 16, 128 channels, 0.3 M parameters.
 
@@ -141,6 +142,7 @@ def resnet_tiny(
         spatial_attention: bool. See `ImageEncoder`.
         pooled: bool. See `ImageEncoder`.
         local: bool. Whether regions see little beyond themselves.
+        filters: int. Of the first convolution; the two stages have two and four times as many.
 
     Returns:
         An `ImageEncoder`.
@@ -160,8 +162,9 @@ def resnet_tiny(
     stem, sizes = (8, ((4, 3), (2, 1))) if local else (7, ((3, 3), (3, 3)))
     inputs = keras.Input((image_size, image_size, 3))
     # Stride 4 at once: on a CPU, half of the time would go into the first, largest maps.
-    x = layers.ReLU()(convolve(inputs, 32, "stem", strides=4, kernel_size=stem))
-    for number, (filters, (first, second)) in enumerate(zip((64, 128), sizes, strict=True)):
+    x = layers.ReLU()(convolve(inputs, filters, "stem", strides=4, kernel_size=stem))
+    for number, (first, second) in enumerate(sizes):
+        filters *= 2
         block = f"stack{number}_block0"  # as KerasHub names them
         if local:
             mean = layers.AveragePooling2D(2, padding="same")(x)

@@ -169,8 +169,11 @@ def _check(experiment, num_seeds, metric, num_workers):
     check_one_host(experiment, "An ablation")
     if experiment.folds is not None:
         raise ValueError("An ablation repeats seeds on the same splits. Fix: leave --folds out.")
-    if experiment.continual.model is not None:
-        raise ValueError("An ablation trains from the beginning. Fix: leave --continual.model out.")
+    for part in ("continual", "pruning"):
+        if getattr(experiment, part).model is not None:
+            raise ValueError(
+                f"An ablation trains from the beginning. Fix: leave --{part}.model out."
+            )
     if not experiment.cache.features:
         raise ValueError(
             "Rows with frozen encoders are trained on stored features. Fix: leave "

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 
 import numpy as np
 from rich.console import Console
@@ -11,15 +10,13 @@ from rich.console import Console
 from data_prep.names import find
 from data_prep.pipeline import build_dataset
 from data_prep.splits import Selection
-from mmlearn.analysis.profile import MB, WARM_UP, describe_machine, size_of
-from mmlearn.evaluation.paired import paired_bootstrap
-from mmlearn.evaluation.scores import MAIN, score
+from mmlearn.analysis.profile import MB, describe_machine, size_of
+from mmlearn.experiments.comparison import predict_forms, quality_rows, score_forms, time_in_turn
 from mmlearn.experiments.findings import leave_findings
 from mmlearn.experiments.opened import open_model_and_data
 from mmlearn.experiments.output import remove
 from mmlearn.experiments.scoring import open_fitting_source
 from mmlearn.models import formats
-from mmlearn.models.signatures import served_names
 from mmlearn.training.callbacks import progress_bar
 
 METHODS = {
@@ -99,11 +96,12 @@ def compress_model(
         bar.update(line, advance=1, description="quality")
         forms = {"preset": task.predict_on_batch, "full": formats.load(full)}
         forms["small"] = formats.load(small)
-        predicted, labels = _predict_all(task, opened.dataset, forms)
-        quality = _score(task, labels, predicted, opened, num_resamples, seed)
+        predicted, labels = predict_forms(task, opened.dataset, forms)
+        groups = opened.source.examples(split).groups
+        quality = score_forms(task, labels, predicted, groups, "full", num_resamples, seed)
         bar.update(line, advance=1, description="latency")
         one = {n: v[:1] for n, v in next(iter(opened.dataset))[0].items()}
-        times = _time_in_turn({n: forms[n] for n in ("full", "small")}, one, repeats)
+        times = time_in_turn({n: forms[n] for n in ("full", "small")}, one, repeats)
         artefacts = {
             name: {"size_mb": size_of(path) / MB, "latency_ms_p50": times[name]}
             for name, path in {"full": full, "small": small}.items()
@@ -159,75 +157,6 @@ def _inputs_of(task, modality):
     return [*task.backbone.encoders[modality].model_inputs(modality), f"{modality}_present"]
 
 
-def _predict_all(task, dataset, forms):
-    """Predicts with each form, of everything and without each modality: `{(form, without): outputs}`."""
-    modalities = task.backbone.modalities
-    missing = (None, *(modalities if len(modalities) > 1 else ()))
-    found, labels = {(form, without): [] for form in forms for without in missing}, []
-    for x, y, *_ in dataset:
-        labels.append(y.numpy())
-        x = {name: np.asarray(x[name]) for name in task.input}
-        for form, without in found:
-            hidden = f"{without}_present"
-            inputs = {n: np.zeros_like(v) if n == hidden else v for n, v in x.items()}
-            outputs = forms[form](inputs)
-            found[form, without].append(_by_head(task, outputs))
-    joined = {
-        key: {name: np.concatenate([each[name] for each in parts]) for name in task.described}
-        for key, parts in found.items()
-    }
-    return joined, np.concatenate(labels)
-
-
-def _by_head(task, outputs):
-    """The predictions of each head, which Keras and the signature name differently."""
-    own = {name: served_names(task, head)[0] for name, head in task.described.items()}
-    return {n: np.asarray(outputs[n] if n in outputs else outputs[own[n]]) for n in own}
-
-
-def _score(task, labels, predicted, opened, num_resamples, seed):
-    groups = opened.source.examples(opened.split).groups
-    rows = []
-    for name, columns in task.columns.items():
-        head = task.described[name]
-        own = labels[:, columns] if head.is_regression else labels[:, columns].astype(int)
-        for without in dict.fromkeys(missing for _, missing in predicted):
-            before, full, after = (predicted[f, without][name] for f in ("preset", "full", "small"))
-            metric = MAIN[head.kind]
-            change = paired_bootstrap(
-                head.kind, own, after, before, metric, groups, None, num_resamples, seed
-            )
-            rows.append(
-                {
-                    "head": name,
-                    "without": without,
-                    "metric": metric,
-                    "before": score(head.kind, own, before)[metric],
-                    "same_format": score(head.kind, own, full)[metric],
-                    "after": score(head.kind, own, after)[metric],
-                    "change": {
-                        "value": change["difference"],
-                        **{side: change[side] for side in ("low", "high")},
-                    },
-                    "largest_difference": float(np.abs(after - before).max()),
-                    "same_format_difference": float(np.abs(full - before).max()),
-                }
-            )
-    return rows
-
-
-def _time_in_turn(calls, inputs, repeats):
-    """Median milliseconds of each, called in turn, so that whatever slows the machine slows both."""
-    inputs = {name: np.asarray(values) for name, values in inputs.items()}
-    times = {name: [] for name in calls}
-    for _ in range(WARM_UP + repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call(inputs)
-            times[name].append(time.perf_counter() - start)
-    return {name: 1000 * float(np.median(own[WARM_UP:])) for name, own in times.items()}
-
-
 def _put(source, folder):
     """Puts what was written in the place of an earlier one."""
     os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -244,7 +173,6 @@ def _describe(record):
     """The tables and remarks of what was measured."""
     method, format = record["method"], record["format"]
     full, small = record["artefacts"]["full"], record["artefacts"]["small"]
-    several = len({row["head"] for row in record["quality"]}) > 1
     quality = {
         "title": f"Quality before and after, {record['num_examples']} examples",
         "columns": [
@@ -257,15 +185,7 @@ def _describe(record):
             ),
             *("change", "largest difference of a prediction"),
         ],
-        "rows": [
-            [
-                "all" if row["without"] is None else f"without {row['without']}",
-                f"{row['head']}: {row['metric']}" if several else row["metric"],
-                *(row[name] for name in ("before", "same_format", "after", "change")),
-                row["largest_difference"],
-            ]
-            for row in record["quality"]
-        ],
+        "rows": quality_rows(record["quality"], ("before", "same_format", "after", "change")),
         "note": f"Change is {method} minus Keras, on the same examples; its interval is of 95 %.",
     }
     if record["calibration_examples"]:

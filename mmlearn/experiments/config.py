@@ -10,6 +10,7 @@ import typing
 from dataclasses import dataclass, field
 
 from data_prep.options import Options
+from mmlearn.experiments.compression_config import DistillationConfig, PruningConfig
 from mmlearn.training.phase import TrainingPhase
 
 # Of `TrainingConfig`: what results do not depend on.
@@ -274,6 +275,8 @@ class Experiment:
     cache: CacheConfig = field(default_factory=CacheConfig)
     continual: ContinualConfig = field(default_factory=ContinualConfig)
     unlabeled: UnlabeledConfig = field(default_factory=UnlabeledConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     output: str | None = None
     """Folder of the results. By default `saved_models/NAME`."""
     folds: int | None = None

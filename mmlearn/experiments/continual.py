@@ -38,9 +38,10 @@ def with_earlier_model(experiment):
         ValueError: when there is no such model.
     """
     config = experiment.continual
-    if config.model is None:
+    earlier = config.model or experiment.pruning.model
+    if earlier is None:
         return experiment
-    path = _record_path(find_preset(config.model))
+    path = _record_path(find_preset(earlier))
     if not os.path.isfile(path):
         return experiment
     model = read_run(path)[0].model

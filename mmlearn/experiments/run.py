@@ -29,6 +29,7 @@ from mmlearn.experiments.config import NOT_IN_RESULTS, all_phases, to_dict
 from mmlearn.experiments.continual import open_earlier, with_earlier_model
 from mmlearn.experiments.output import MEASURED, check_output, remove, replacing, write_json
 from mmlearn.experiments.scoring import name_bad_images
+from mmlearn.experiments.smaller import open_smaller, pruning_callbacks
 from mmlearn.experiments.task_kind import Measured
 from mmlearn.experiments.tasks import kind_of
 from mmlearn.models.prediction_task import PredictionTask
@@ -214,6 +215,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
     clock.lap("build")
     kind = kind_of(task)
     prior = kind.prior(source, "train")
+    callbacks = [*callbacks, *pruning_callbacks(experiment, phases, data.steps_per_epoch)]
     monitors = []
     monitored = training.monitor_contribution and isinstance(task, PredictionTask)
     if monitored:
@@ -291,7 +293,8 @@ def open_sources(experiment, hosts, console):
     config = experiment.data
     with hosts.chief_first():
         source = build_source(config)
-        earlier = open_earlier(experiment, _output(experiment), console)
+        where = (experiment, _output(experiment), console)
+        earlier = open_earlier(*where) or open_smaller(*where)
         unlabeled = build_unlabeled(experiment.unlabeled)
     source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
     modalities = earlier.modalities if earlier else experiment.model.modalities
@@ -334,7 +337,7 @@ def _feature_cache(experiment, folder, data_print, host, task, console, bar):
         config = dataclasses.replace(config, folder=os.path.join(folder, "features"))
     if not config.features or config.folder is None:
         return None
-    if experiment.continual.distillation:
+    if experiment.continual.distillation or experiment.distillation.model:
         console.print(
             "features of frozen encoders are not stored: the earlier model must see the examples"
         )

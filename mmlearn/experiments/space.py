@@ -51,7 +51,7 @@ def default_space(experiment):
         for number, phase in enumerate(experiment.training.phases)
         if phase.epochs > 0 and phase.learning_rate > 0
     ]
-    if experiment.continual.model is not None:  # the model is then that one
+    if experiment.continual.model or experiment.pruning.model:  # the model is then that one
         return tuple(rates)
     return (*rates, "model.dropout=0:0.5", "model.modality_dropout=0:0.3")
 

@@ -28,6 +28,8 @@ class AttentionFusion(WeightedFusion):
             attention, or `None` for none. They tell what a token is together with what it has
             gathered, before the mean over the tokens: so regions of which something is true can be
             counted.
+        head_dim: int, the size of a head, or `None` for the hidden dimension divided by `num_heads`. It
+            is for fusions that have lost heads (see `mmlearn.compression.structured`).
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -42,6 +44,7 @@ class AttentionFusion(WeightedFusion):
         dropout=0.1,
         grounded_heads=0,
         intermediate_dim=None,
+        head_dim=None,
         name=None,
         **kwargs,
     ):
@@ -51,6 +54,7 @@ class AttentionFusion(WeightedFusion):
         self.num_heads, self.num_layers, self.dropout = num_heads, num_layers, dropout
         check_grounded_heads(grounded_heads, num_heads)
         self.grounded_heads, self.intermediate_dim = grounded_heads, intermediate_dim
+        self.head_dim = head_dim
 
     def make_attention(self, hidden_dim, name):
         """Makes a layer `attention(query, value, mask)` from one modality's tokens to another's."""
@@ -60,6 +64,7 @@ class AttentionFusion(WeightedFusion):
             self.num_heads,
             self.dropout,
             grounded_heads,
+            self.head_dim,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -146,6 +151,8 @@ class AttentionFusion(WeightedFusion):
         config = super().get_config()
         if self.intermediate_dim is not None:  # of older configs there is none
             config["intermediate_dim"] = self.intermediate_dim
+        if self.head_dim is not None:
+            config["head_dim"] = self.head_dim
         config.update(
             {
                 "num_heads": self.num_heads,

@@ -34,6 +34,7 @@ class CrossAttentionFusion(AttentionFusion):
             attention, or `None` for none, see `AttentionFusion`.
         pooling: `"mean"`, or `"sum_max"` where it matters how many regions or words there are of a kind,
             see `mmlearn.layers.sum_max_pooling`.
+        head_dim: int or `None`, see `AttentionFusion`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -58,11 +59,19 @@ class CrossAttentionFusion(AttentionFusion):
         grounded_heads=0,
         intermediate_dim=None,
         pooling="mean",
+        head_dim=None,
         name=None,
         **kwargs,
     ):
         super().__init__(
-            num_heads, num_layers, dropout, grounded_heads, intermediate_dim, name=name, **kwargs
+            num_heads,
+            num_layers,
+            dropout,
+            grounded_heads,
+            intermediate_dim,
+            head_dim,
+            name=name,
+            **kwargs,
         )
         if combine not in COMBINES:
             raise ValueError(f"`combine` must be one of {COMBINES}. Received: combine={combine!r}.")

@@ -28,6 +28,7 @@ class HybridFusion(AttentionFusion):
             `mmlearn.fusions.fusion.average_predictions`.
         modality_weights: dict of modality to positive number, for w_v and w_t that are the same for every
             example, or `None` for those above. See `LateFusion`.
+        head_dim: int or `None`, see `AttentionFusion`.
         name: str or `None`.
         **kwargs: of `keras.layers.Layer`.
 
@@ -59,10 +60,19 @@ class HybridFusion(AttentionFusion):
         grounded_heads=0,
         average="probabilities",
         modality_weights=None,
+        head_dim=None,
         name=None,
         **kwargs,
     ):
-        super().__init__(num_heads, num_layers, dropout, grounded_heads, name=name, **kwargs)
+        super().__init__(
+            num_heads,
+            num_layers,
+            dropout,
+            grounded_heads,
+            head_dim=head_dim,
+            name=name,
+            **kwargs,
+        )
         self.average, self.modality_weights = average, check_weights(modality_weights)
         what_is_averaged(self)
 

@@ -65,6 +65,7 @@ class CrossAttention(AttentionProjections):
         dropout: float in [0, 1). Dropout rate of the attention scores.
         grounded_heads: int. The first so many heads have scores that learn from nothing but a loss of
             their own (see `mmlearn.losses.grounding`): what comes out trains only what they gather.
+        head_dim: int or `None`, see `AttentionProjections`.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
@@ -95,8 +96,10 @@ class CrossAttention(AttentionProjections):
         in Lu et al., "ViLBERT", 2019, section 2.2.
     """
 
-    def __init__(self, hidden_dim, num_heads=8, dropout=0.0, grounded_heads=0, **kwargs):
-        super().__init__(hidden_dim, num_heads, **kwargs)
+    def __init__(
+        self, hidden_dim, num_heads=8, dropout=0.0, grounded_heads=0, head_dim=None, **kwargs
+    ):
+        super().__init__(hidden_dim, num_heads, head_dim, **kwargs)
         check_grounded_heads(grounded_heads, num_heads)
         self.dropout, self.grounded_heads = dropout, grounded_heads
         self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)

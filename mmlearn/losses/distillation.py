@@ -81,6 +81,43 @@ def _of_softmax(probabilities):
 _LOGITS = {"sigmoid": _of_sigmoid, "softmax": _of_softmax}
 
 
+def divergence(teacher, student):
+    """The Kullback-Leibler divergence of the teacher's distributions to the student's, per example.
+
+    Args:
+        teacher: float tensor `(batch_size, ..., num_values)`, of which the last axis sums to 1.
+        student: float tensor of the same shape. Rows that are all 0 do not count.
+
+    Returns:
+        float tensor `(batch_size,)`, the mean over the rows that count.
+
+    Reference:
+        Wang et al. 2020, "MiniLM", equation 1 (of attention distributions).
+
+    Example:
+
+    >>> float(divergence([[[0.5, 0.5], [1.0, 0.0]]], [[[0.5, 0.5], [0.0, 0.0]]])[0])
+    0.0
+    """
+    student = ops.convert_to_tensor(student)
+    teacher = ops.cast(ops.stop_gradient(ops.convert_to_tensor(teacher)), student.dtype)
+    epsilon = keras.config.epsilon()
+    logs = [ops.log(ops.maximum(each, epsilon)) for each in (teacher, student)]
+    rows = ops.sum(teacher * (logs[0] - logs[1]), axis=-1)
+    counts = ops.cast(ops.sum(student, axis=-1) > 0, rows.dtype)
+    size = ops.shape(rows)[0]
+    rows, counts = (ops.reshape(each, (size, -1)) for each in (rows * counts, counts))
+    return ops.sum(rows, axis=-1) / ops.maximum(ops.sum(counts, axis=-1), 1)
+
+
+@keras.saving.register_keras_serializable(package="mmlearn")
+class DivergenceLoss(keras.losses.Loss):
+    """`divergence` as a loss: targets are the teacher's distributions."""
+
+    def call(self, y_true, y_pred):
+        return divergence(y_true, y_pred)
+
+
 @keras.saving.register_keras_serializable(package="mmlearn")
 class DistillationLoss(keras.losses.Loss):
     """A loss of labels, and the distillation of a teacher beside it: `loss + weight * distillation`.

@@ -195,7 +195,7 @@ class PredictionTask(MultimodalTask):
         """Runs the modalities' own heads on what the encoders return.
 
         Args:
-            features: dict of modality to `(batch_size, length, dim)`.
+            features: dict of modality to `(batch_size, length, dim)`, any subset of them.
             masks: dict of modality to bool `(batch_size, length)`.
             name: str. Of the head, by default the main one.
             training: bool or `None`.
@@ -207,7 +207,7 @@ class PredictionTask(MultimodalTask):
         head, alone = self.described[name or self.main_output], {}
         for modality in self.backbone.modalities:
             own = f"{modality}_{head.name}"
-            if own in self.heads:
+            if own in self.heads and modality in features:
                 pooled = masked_mean(features[modality], masks[modality])
                 pooled = self.heads["dropout"](pooled, training=training)
                 alone[modality] = self._finish(own, pooled, head)

@@ -21,7 +21,7 @@ class ContinualLearner(MultimodalClassifier):
     """
 
     _teach = None
-    _distillation = 0.0
+    _distillation, _temperature = 0.0, 1.0
 
     def compile(self, optimizer="auto", loss="auto", **kwargs):
         """Compiles as `MultimodalClassifier` does; a loss of all class outputs is made as above.
@@ -43,20 +43,24 @@ class ContinualLearner(MultimodalClassifier):
     def _going_on(self, loss):
         loss = classification.known_only(loss, self.activation)
         if self._teach is not None:
-            loss = DistillationLoss(loss, self.num_classes, self.activation, self._distillation)
+            options = (self._distillation, self._temperature)
+            loss = DistillationLoss(loss, self.num_classes, self.activation, *options)
         return loss
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total loss of a batch, as Keras has it, with what the teacher predicts."""
         if self._teach is not None:
-            taught = self._teach(x)
-            y = {
-                name: labels
-                if self.head_of(name) is None
-                else ops.concatenate([ops.cast(labels, "float32"), taught[name]], axis=1)
-                for name, labels in y.items()
-            }
+            y = self.with_taught(y, self._teach(x))
         return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+
+    def with_taught(self, y, taught):
+        """The targets of a batch with what the teacher says, dicts of output name to tensor."""
+        return {
+            name: labels
+            if self.head_of(name) is None
+            else ops.concatenate([ops.cast(labels, "float32"), taught[name]], axis=1)
+            for name, labels in y.items()
+        }
 
     def with_backbone(self, backbone):
         """Returns a learner on another backbone, which a teacher could not follow.
@@ -91,7 +95,7 @@ def continual_learner(task, teacher=None, distillation=0.0):
     config = {**task.get_config(), "backbone": task.backbone, "preprocessor": task.preprocessor}
     learner = ContinualLearner(**config, _share=task)
     if teacher is not None:
-        _check_teacher(task, teacher)
+        check_teacher(task, teacher)
         names = list(teacher.input)
 
         def teach(x):
@@ -104,7 +108,8 @@ def continual_learner(task, teacher=None, distillation=0.0):
     return learner
 
 
-def _check_teacher(task, teacher):
+def check_teacher(task, teacher):
+    """Raises a `ValueError` when a teacher's classes, activation or inputs do not fit a task's."""
     if task.label_names[: teacher.num_classes] != teacher.label_names:
         raise ValueError(
             "The first classes of the task must be those of the teacher. Received: "

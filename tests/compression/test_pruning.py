@@ -85,3 +85,47 @@ def test_a_model_without_anything_to_prune_is_refused():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="no trainable kernel to prune"):
         fit(model, [MagnitudePruning(0.5)])
+
+
+def test_training_in_several_calls_prunes_as_in_one():
+    """As after an interruption: a new callback, and an epoch of which some steps are done."""
+    x = np.random.default_rng(0).normal(size=(16, 6, 6, 2)).astype("float32")
+    y = x.mean(axis=(1, 2, 3), keepdims=True)[..., 0, 0]
+    options = {"begin": 0.2, "end": 0.6, "every": 3, "num_steps": (5, 4)}
+
+    def trained(calls):
+        keras.utils.set_random_seed(0)
+        model = small_model()
+        for first, end, start in calls:
+            data = (x[4 * start :], y[4 * start :])
+            pruning = MagnitudePruning(0.5, **options)
+            model.fit(
+                *data,
+                batch_size=4,
+                initial_epoch=first,
+                epochs=end,
+                shuffle=False,
+                verbose=0,
+                callbacks=[pruning],
+            )
+        return [np.array(kernel) for kernel in kernels_of(model)]
+
+    whole = trained([(0, 5, 0)])
+    # The first two steps of the third epoch are left out of neither: it is cut where it begins.
+    several = trained([(0, 2, 0), (2, 3, 0), (3, 5, 0)])
+    for one, other in zip(whole, several, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_epoch_that_was_begun_goes_on_at_its_step():
+    pruning = MagnitudePruning(0.5, every=2, num_steps=(2, 4))
+    model = small_model()
+    pruning.set_model(model)
+    pruning.set_params({"steps": 1, "epochs": 2})  # three of the four steps are done
+    pruning.on_train_begin()
+    pruning.on_epoch_begin(1)
+    assert pruning.step == 7
+    # What was chosen at step 6 is chosen again.
+    assert float(np.mean([np.mean(~np.asarray(mask)) for mask in pruning.masks])) == pytest.approx(
+        0.5, abs=0.02
+    )
