@@ -27,7 +27,9 @@ SHAPES_VQA = Experiment(
     model=ModelConfig(
         images=ImagesConfig(name="resnet_tiny", image_size=96, options={"local": True}),
         # Questions of a few words, each of which the regions read by itself.
-        text=TextConfig(name="words", sequence_length=24, options={"hidden_dim": 128}),
+        text=TextConfig(
+            name="words", sequence_length=20, options={"hidden_dim": 128, "dropout": 0.0}
+        ),
         # Dense layers, so that each region can tell whether it is what is asked about, and a sum over the
         # regions for how many are. Without dropout, which would make a count uncertain.
         fusion=FusionConfig(
@@ -53,18 +55,16 @@ SHAPES_VQA = Experiment(
         phases=(
             TrainingPhase(
                 "answers",
-                7,
+                4,
                 trainable=("text_encoder", "fusion", "head", "auxiliary_heads"),
-                learning_rate=2e-3,
-                clip_norm=1.0,
+                learning_rate=7e-4,
                 # The loss is a mean over 12 answers, of which one is given.
                 loss_weights={"main": 12.0, "auxiliary": 1.0},
             ),
             TrainingPhase(
                 "end to end",
                 4,
-                learning_rate=1e-3,
-                clip_norm=1.0,
+                learning_rate=7e-4,
                 loss_weights={"main": 12.0, "auxiliary": 1.0},
             ),
         ),
