@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from data_prep.names import find
 from mmlearn.models import litert_format, onnx_format, openvino_format, signatures
+from mmlearn.models.manifest import check_saved_model
 
 TENSORS = "serve_tensors"
 SAVED_MODEL = "tf_saved_model"
@@ -162,7 +163,8 @@ def load(filepath):
         arrays: `probabilities (batch_size, num_classes)`, or what else `serve_tensors` has.
 
     Raises:
-        ValueError: when nothing is there that can be loaded, or its runtime is not installed.
+        ValueError: when nothing is there that can be loaded, its runtime is not installed, or a file is
+            not the one that a manifest beside it tells of.
     """
     filepath = str(filepath)
     if os.path.isfile(os.path.join(filepath, "saved_model.pb")):
@@ -267,6 +269,7 @@ def _write_tensors(task, folder):
 
 
 def _load_saved_model(folder):
+    check_saved_model(folder)
     loaded = tf.saved_model.load(folder)
     signature = loaded.signatures[TENSORS]
 

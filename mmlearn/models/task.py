@@ -12,9 +12,10 @@ from mmlearn.models import formats, signatures, steps
 from mmlearn.models.extension import split_fusion, with_modality
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor, num_rows
+from mmlearn.models.presets import CheckedPreset
 
 
-class MultimodalTask(keras_hub.models.Task):
+class MultimodalTask(CheckedPreset, keras_hub.models.Task):
     """Base class of the tasks: a backbone, a head, a preprocessor.
 
     A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
-from mmlearn.serving.manifest import MANIFEST, check_files, read_manifest
+from mmlearn.models.manifest import MANIFEST, check_files, read_manifest
 from mmlearn.serving.parity import made_requests, measure_parity
 from mmlearn.serving.server_config import write_server_config
 from mmlearn.serving.versions import export_version, find_versions
