@@ -92,21 +92,24 @@ def _check_keras(path):
 
 
 def _check_hdf5(file, path):
-    def check_link(name, link):
-        if not isinstance(link, h5py.HardLink):
-            kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
-            raise _refusal(path, f"holds {kind} link, {name!r}")
+    def wrong_link(name, link):  # what is returned ends the visit; an error would be lost in h5py
+        if isinstance(link, h5py.HardLink):
+            return None
+        kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+        return f"holds {kind} link, {name!r}"
 
-    def check_values(name, item):
+    def wrong_values(name, item):
         if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            raise _refusal(path, f"has the values of {name!r} in another file")
+            return f"has the values of {name!r} in another file"
+        return None
 
     try:
         with h5py.File(file, "r") as content:
-            content.visititems_links(check_link)
-            content.visititems(check_values)
+            wrong = content.visititems_links(wrong_link) or content.visititems(wrong_values)
     except (OSError, RuntimeError) as error:  # HDF5 has both
         raise _unreadable(path, error) from None
+    if wrong:
+        raise _refusal(path, wrong)
 
 
 def _check_config(text, path):
