@@ -468,7 +468,7 @@ class MultimodalTask(CheckedPreset, keras_hub.models.Task):
         Args:
             filepath: str. The folder, for TF Serving `.../serving/1`.
             format: `"tf_saved_model"`, or `"onnx"`, `"openvino"` or `"litert"`.
-            precision: `"float32"`; of the other formats also `"float16"` or `"int8"`.
+            precision: `"float32"`, or `"float16"`; of the other formats also `"int8"`.
             calibration: batches of model inputs on which int8 measures the ranges of values.
             verbose: bool. Whether Keras lists the endpoints.
 
