@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
+from data_prep.arrays import read_arrays
 from data_prep.errors import DataError
 from data_prep.records import Records
 from data_prep.sources.files import read_json
@@ -146,21 +147,21 @@ def write_index(index, path):
 def read_index(path):
     """Reads what `write_index` wrote."""
     texts = read_json(f"{path}.json", _Texts)
-    with np.load(f"{path}.npz", allow_pickle=False) as arrays:
-        parts = (arrays["values"], arrays["classes"], arrays["starts"])
-        labels = sparse.csr_array(parts, tuple(arrays["shape"]))
-        if not arrays["is_sparse"]:
-            labels = labels.toarray()
-            labels = labels if arrays["is_float"] else labels.astype(np.uint8)
-        numbers = {n.removeprefix("table/"): arrays[n] for n in arrays.files if "/" in n}
-        return Examples(
-            ids=texts.ids,
-            groups=arrays["groups"],
-            labels=labels,
-            images=texts.images,
-            captions=texts.captions,
-            audio=texts.audio,
-            series=arrays["series"] if "series" in arrays.files else None,
-            table=None if texts.table is None else {**texts.table, **numbers},
-            details=texts.details,
-        )
+    arrays = read_arrays(f"{path}.npz")
+    parts = (arrays["values"], arrays["classes"], arrays["starts"])
+    labels = sparse.csr_array(parts, tuple(arrays["shape"]))
+    if not arrays["is_sparse"]:
+        labels = labels.toarray()
+        labels = labels if arrays["is_float"] else labels.astype(np.uint8)
+    numbers = {n.removeprefix("table/"): own for n, own in arrays.items() if "/" in n}
+    return Examples(
+        ids=texts.ids,
+        groups=arrays["groups"],
+        labels=labels,
+        images=texts.images,
+        captions=texts.captions,
+        audio=texts.audio,
+        series=arrays.get("series"),
+        table=None if texts.table is None else {**texts.table, **numbers},
+        details=texts.details,
+    )

@@ -21,8 +21,10 @@ import tensorflow_text  # noqa: F401, registers the tokenizer's ops
 from data_prep.quiet import quiet_start
 from mmlearn.analysis.architecture import parameters_by_part
 from mmlearn.analysis.flops import count_flops, count_macs
+from mmlearn.encoders.untrusted import check_untrusted
 from mmlearn.models.compiled import compile_function
 from mmlearn.models.made_inputs import made_inputs
+from mmlearn.models.manifest import check_saved_model
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
 
@@ -166,6 +168,8 @@ def _in_own_process(function, *args):
 
 def _measure_artefact(path, options):
     """Loads and calls an artefact; the first in its process."""
+    check_saved_model(path)
+    check_untrusted(path)
     start = time.perf_counter()
     call, make_inputs, kept = _load(path)
     loaded = time.perf_counter()

@@ -21,7 +21,7 @@ class Compress:
     method: str = "int8"
     """float16: weights in 16 bits. int8: weights and what flows between layers in 8 bits."""
     format: str = "openvino"
-    """What it is written as: openvino, onnx or litert."""
+    """What it is written as: openvino, onnx or litert; with float16 also tf_saved_model."""
     data: EvaluationData = field(default_factory=EvaluationData)
     batch_size: int = 32
     """Examples per step of the evaluation."""

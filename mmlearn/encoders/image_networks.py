@@ -8,6 +8,7 @@ from keras import layers
 from mmlearn.encoders.batch_norm import FusedBatchNormalization, fuse_batch_norm
 from mmlearn.encoders.encoder import first_line
 from mmlearn.encoders.images import ImageEncoder
+from mmlearn.encoders.untrusted import check_untrusted
 
 # Layers at which stages 2 to 5 end, at a quarter to a 32nd of the image's side (C2 to C5 of Lin et
 # al., 2017).
@@ -257,11 +258,12 @@ def patches(image_size=224, weights="default", patch_size=16, dim=768):
 
 
 def check_weights_file(path):
-    """Raises a `ValueError` when a file of weights is not there."""
+    """Raises a `ValueError` when a file of weights is not there, or leads elsewhere."""
     if not os.path.isfile(path):
         raise ValueError(
             f"There is no weights file {str(path)!r}. Fix: pass an existing .h5 file, or none."
         )
+    check_untrusted(path)
 
 
 def _load_application(name, function, image_size, weights):

@@ -11,6 +11,7 @@ from data_prep.names import parameters
 from mmlearn.encoders.encoder import first_line
 from mmlearn.encoders.image_networks import check_weights_file
 from mmlearn.encoders.images import ImageEncoder
+from mmlearn.encoders.untrusted import check_untrusted
 
 VIT_BASE = "vit_base_patch16_224_imagenet"
 
@@ -184,6 +185,7 @@ def keras_file(path):
 
 
 def _load_model(path):
+    check_untrusted(path)
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # a broken archive, a class that is not registered, ...
@@ -243,6 +245,7 @@ def _from_preset(cls, source, image_size, load_weights=True):
     """Loads a backbone for images of one size, and what it expects of them."""
     takes_size = "image_shape" in parameters(cls)
     shape = {"image_shape": (image_size, image_size, 3)} if takes_size else {}
+    check_untrusted(source)
     try:
         model = cls.from_preset(source, load_weights=load_weights, **shape)
         converter = keras_hub.layers.ImageConverter.from_preset(source)

@@ -14,6 +14,7 @@ from keras import layers, ops
 from mmlearn.encoders import word_vectors
 from mmlearn.encoders.encoder import first_line
 from mmlearn.encoders.text import TextEncoder
+from mmlearn.encoders.untrusted import check_untrusted
 from mmlearn.layers.token_weights import TokenWeights
 
 BertBackbone = keras_hub.models.BertBackbone
@@ -151,6 +152,7 @@ def _build(name, vocabulary_size, weights, sizes):
 
 
 def _load_file(model, path):
+    check_untrusted(path)
     try:
         model.load_weights(path)
     except Exception as error:  # Keras and h5py each raise their own kinds
@@ -193,6 +195,7 @@ def from_preset(cls, preset):
     Raises:
         ValueError: when it cannot be had.
     """
+    check_untrusted(preset)
     try:
         return cls.from_preset(preset)
     except Exception as error:  # each hub client raises its own kind

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from data_prep.arrays import read_arrays
 from data_prep.fingerprint import fingerprint
 from mmlearn.encoders.features import Features
 from mmlearn.evaluation.evaluate import evaluate
@@ -243,8 +244,7 @@ class Worker:
         return dataclasses.replace(experiment.cache, folder=folder)
 
     def _read_encoders(self, job):
-        with np.load(_path(self.output, job, ".weights.npz")) as file:
-            return dict(file)
+        return read_arrays(_path(self.output, job, ".weights.npz"))
 
     def _write(self, job, result, predictions):
         self._save(job, ".npz", predictions)

@@ -51,7 +51,7 @@ def compress_model(
         model: str. Output folder of a run, or a preset directory.
         data: `DataConfig`.
         method: one of `METHODS`.
-        format: one of `mmlearn.models.formats.FORMATS`.
+        format: one of `mmlearn.models.formats.FORMATS`, or for float16 `"tf_saved_model"`.
         split: str. Of the quality.
         batch_size: int.
         max_examples: int. If the split has more, so many are drawn.
@@ -72,7 +72,8 @@ def compress_model(
         ValueError: when the model, the data or an option is not right.
     """
     find(method, METHODS, "compression method")
-    find(format, formats.FORMATS, "format of a compressed model")
+    find(format, (*formats.FORMATS, formats.SAVED_MODEL), "format of a compressed model")
+    formats.check_precision(format, method)
     if calibration_examples < 1 or repeats < 1:
         raise ValueError(
             "`calibration_examples` and `repeats` must be at least 1. Received: "

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from data_prep.arrays import read_arrays
 from data_prep.fingerprint import fingerprint
 from mmlearn.evaluation.cross_validation import pooled_metrics, summarize_folds
 from mmlearn.evaluation.scores import kind_of_metrics
@@ -101,8 +102,7 @@ def _join(experiment, output, runs, data_print):
     for own in runs:
         with open(os.path.join(own.output, "run.json"), encoding="utf-8") as file:
             records.append(json.load(file))
-        with np.load(os.path.join(own.output, "predictions.npz")) as file:
-            predictions.append(dict(file))
+        predictions.append(read_arrays(os.path.join(own.output, "predictions.npz")))
     counts = [len(own["labels"]) for own in predictions]
     joined = {name: np.concatenate([own[name] for own in predictions]) for name in predictions[0]}
     joined["fold"] = np.repeat(np.arange(len(runs)), counts)

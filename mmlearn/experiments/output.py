@@ -65,7 +65,8 @@ def check_output(output, what, record, results):
 def replacing(output):
     """Gives a new folder that takes the place of the output at the end; the old one goes last.
 
-    After an error, what was there stays.
+    After an error, what was there stays. The config of the server goes from the old folder to the new
+    one, since it is whoever edits it who knows what is served; remove it for a new one.
 
     Args:
         output: str. The folder, see `check_output`.
@@ -79,6 +80,7 @@ def replacing(output):
     os.makedirs(partial)
     try:
         yield partial
+        _keep_server_config(output, partial)
         if os.path.exists(output):
             os.rename(output, old)
         try:
@@ -90,6 +92,14 @@ def replacing(output):
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _keep_server_config(output, partial):
+    serving = os.path.join(partial, "serving")
+    for name in (MODELS, BATCHING):
+        path = os.path.join(output, "serving", name)
+        if os.path.isfile(path) and os.path.isdir(serving):
+            shutil.copy2(path, os.path.join(serving, name))
 
 
 def write_json(path, content):

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from data_prep.names import find
 from mmlearn.models import litert_format, onnx_format, openvino_format, signatures
+from mmlearn.models.manifest import check_saved_model
 
 TENSORS = "serve_tensors"
 SAVED_MODEL = "tf_saved_model"
@@ -91,8 +92,8 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
     is which label. The first dimension of everything is the batch, of any size.
 
     - `float32`: as the task computes.
-    - `float16`: weights are stored in 16 bits, half the file. ONNX Runtime and LiteRT compute in
-      float32; OpenVINO as the CPU does best, which may be bfloat16.
+    - `float16`: weights are stored in 16 bits, half the file. TensorFlow, ONNX Runtime and LiteRT compute
+      in float32; OpenVINO as the CPU does best, which may be bfloat16.
     - `int8`: weights and what flows between layers are 8-bit integers, whose ranges are measured on
       the calibration examples; an operation that has no such form stays as it was.
 
@@ -100,7 +101,7 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
         task: a task with a preprocessor.
         filepath: str. A folder that does not exist yet.
         format: `"tf_saved_model"` or one of `FORMATS`.
-        precision: one of `PRECISIONS`; of a SavedModel float32 alone.
+        precision: one of `PRECISIONS`; of a SavedModel not int8.
         calibration: dataset or other iterable of dicts of model inputs, in batches; only for int8.
         verbose: bool. Whether Keras lists the endpoints of a SavedModel.
 
@@ -110,18 +111,16 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
     """
     find(format, (SAVED_MODEL, *FORMATS), "export format")
     find(precision, PRECISIONS, "precision")
+    check_precision(format, precision)
     if format == SAVED_MODEL:
         if precision != "float32":
-            raise ValueError(
-                f"A SavedModel is written in float32. Received: precision={precision!r}. Fix: another "
-                f"format: {', '.join(FORMATS)}."
-            )
-        signatures.write(task, filepath, verbose=verbose)
+            _check_backend(format, precision)
+        signatures.write(task, filepath, precision, verbose)
         return
     chosen = FORMATS[format]
     _need(format, "convert", *(["int8"] if precision == "int8" else []))
     filepath = str(filepath).rstrip(os.sep)
-    _check(task, filepath, format)
+    _check(task, filepath, format, precision)
     examples = _one_by_one(calibration) if precision == "int8" else None
     partial = f"{filepath}.partial-{os.getpid()}"
     saved_model = os.path.join(partial, "saved_model")
@@ -151,6 +150,23 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_precision(format, precision):
+    """Checks that a format has a precision.
+
+    Args:
+        format: `"tf_saved_model"` or one of `FORMATS`.
+        precision: one of `PRECISIONS`.
+
+    Raises:
+        ValueError: when it has not.
+    """
+    if format == SAVED_MODEL and precision == "int8":
+        raise ValueError(
+            f"A SavedModel has no int8. Received: precision={precision!r}. Fix: float16, or another "
+            f"format: {', '.join(FORMATS)}."
+        )
+
+
 def load(filepath):
     """Loads what `write` wrote, in the runtime of its format.
 
@@ -162,7 +178,8 @@ def load(filepath):
         arrays: `probabilities (batch_size, num_classes)`, or what else `serve_tensors` has.
 
     Raises:
-        ValueError: when nothing is there that can be loaded, or its runtime is not installed.
+        ValueError: when nothing is there that can be loaded, its runtime is not installed, or a file is
+            not the one that a manifest beside it tells of.
     """
     filepath = str(filepath)
     if os.path.isfile(os.path.join(filepath, "saved_model.pb")):
@@ -209,13 +226,17 @@ def _need(format, *purposes):
                 )
 
 
-def _check(task, filepath, format):
+def _check_backend(format, precision):
     if keras.config.backend() != "tensorflow":
         raise ValueError(
-            f"The format {format!r} is made of a SavedModel. Received: Keras on "
+            f"The format {format!r} in {precision} is written by TensorFlow. Received: Keras on "
             f"{keras.config.backend()}. Fix: save the preset, and export it with "
             "KERAS_BACKEND=tensorflow."
         )
+
+
+def _check(task, filepath, format, precision):
+    _check_backend(format, precision)
     if task.preprocessor is None:
         raise ValueError("An export needs the preprocessor. Fix: set `task.preprocessor`.")
     if os.path.exists(filepath):
@@ -267,6 +288,7 @@ def _write_tensors(task, folder):
 
 
 def _load_saved_model(folder):
+    check_saved_model(folder)
     loaded = tf.saved_model.load(folder)
     signature = loaded.signatures[TENSORS]
 

@@ -9,13 +9,14 @@ from mmlearn import fusions
 from mmlearn.fusions.fusion import weights_of_present, what_is_combined
 from mmlearn.layers.missing_token import MissingToken
 from mmlearn.layers.modality_dropout import ModalityDropout
+from mmlearn.models.presets import CheckedPreset
 
 # Of small steps, 16 bits make no faster ones: an LSTM took three times as long in bfloat16 on a CPU.
 _RECURRENT = (layers.RNN, layers.Bidirectional, layers.LSTMCell, layers.GRUCell)
 
 
 @keras.saving.register_keras_serializable(package="mmlearn")
-class MultimodalBackbone(keras_hub.models.Backbone):
+class MultimodalBackbone(CheckedPreset, keras_hub.models.Backbone):
     """Joins the encoders of several modalities through a fusion.
 
     The functional inputs are those that each encoder names (`images`; `token_ids`, `segment_ids`,

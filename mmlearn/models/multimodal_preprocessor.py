@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from data_prep import features, names
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
+from mmlearn.models.presets import CheckedPreset
 
 
 @keras.saving.register_keras_serializable(package="mmlearn")
-class MultimodalPreprocessor(keras_hub.models.Preprocessor):
+class MultimodalPreprocessor(CheckedPreset, keras_hub.models.Preprocessor):
     """Converts a batch of raw examples, modality by modality.
 
     It runs inside the tf.data map, inside `fit` and `predict` on raw data, and inside the exported

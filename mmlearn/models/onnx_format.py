@@ -24,8 +24,15 @@ def convert(saved_model, signature, folder, precision, examples):
 
     ordered = [specs[name] for name in specs]
     model, _ = tf2onnx.convert.from_function(
-        tf.function(function, input_signature=ordered), ordered, opset=OPSET
+        tf.function(function, input_signature=ordered),
+        ordered,
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_convert_erfc, [])},
     )
+    # The constants of layers are inside already, and are left among the inputs as well.
+    for each in [each for each in model.graph.input if each.name not in specs]:
+        model.graph.input.remove(each)
+    onnx.checker.check_model(model)  # tf2onnx leaves what it does not know as it is, and goes on
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     if precision == "float16":
@@ -38,6 +45,14 @@ def convert(saved_model, signature, folder, precision, examples):
         os.remove(full)
     else:
         onnx.save(model, path)
+
+
+def _convert_erfc(graph, node, name, _):
+    """1 - erf(x), of exact GELUs, which neither ONNX nor tf2onnx has."""
+    node.type = "Erf"
+    one = graph.make_const(f"{name}_one", np.float32(1)).output[0]
+    erf = node.output[0]
+    graph.insert_new_node_on_output("Sub", erf, name=f"{name}_complement", inputs=[one, erf])
 
 
 def _halve(graph):

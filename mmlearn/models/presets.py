@@ -1,9 +1,31 @@
-"""Finding the preset of a saved model."""
+"""Finding the preset of a saved model, and checking it before it is loaded."""
 
 import json
 import os
 
 import keras
+
+from mmlearn.encoders.untrusted import check_untrusted
+
+
+class CheckedPreset:
+    """Mixin, before a class of KerasHub: presets are checked before anything of them is loaded."""
+
+    @classmethod
+    def from_preset(cls, preset, *args, **kwargs):
+        """Loads a preset, see KerasHub; of a directory the files are checked first.
+
+        Args:
+            preset: str. A directory, such as `saved_models/shapes/preset`.
+            *args: of KerasHub's `from_preset`.
+            **kwargs: likewise.
+
+        Raises:
+            ValueError: when a file would run code or leads out of the directory, see
+                `mmlearn.encoders.untrusted.check_untrusted`.
+        """
+        check_untrusted(preset)
+        return super().from_preset(preset, *args, **kwargs)
 
 
 def find_preset(path, needed=None):
@@ -21,6 +43,7 @@ def find_preset(path, needed=None):
             if needed is not None:
                 _check_task(path, os.path.join(folder, "task.json"), needed)
             return folder
+    check_untrusted(path)  # says what to do with an archive
     raise ValueError(
         f"{str(path)!r} holds no saved model. Fix: pass the output folder of a run, such as "
         "saved_models/shapes, or a preset directory."

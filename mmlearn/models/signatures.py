@@ -9,11 +9,12 @@ import keras
 import tensorflow as tf
 
 from mmlearn.layers.masked_mean import masked_mean
+from mmlearn.models import half_weights
 
 SINGULAR = {"images": "image"}  # embed_image, image_embedding, image_status
 
 
-def write(task, filepath, verbose=False):
+def write(task, filepath, precision="float32", verbose=False):
     """Writes a SavedModel with all signatures of a task, beside its place, then renames it.
 
     | signature | inputs | outputs |
@@ -37,6 +38,8 @@ def write(task, filepath, verbose=False):
     Args:
         task: a task with a preprocessor.
         filepath: str. A folder that does not exist yet.
+        precision: `"float32"`, or `"float16"`: weights are stored so, see
+            `mmlearn.models.half_weights`; with Keras on TensorFlow.
         verbose: bool. Whether Keras lists the endpoints.
 
     Raises:
@@ -52,7 +55,10 @@ def write(task, filepath, verbose=False):
         )
     partial = f"{filepath}.partial-{os.getpid()}"
     try:
-        if keras.config.backend() == "tensorflow":
+        if precision == "float16":
+            written = partial
+            half_weights.write(task, written)
+        elif keras.config.backend() == "tensorflow":
             written = partial
             _write(task, written, verbose)
         else:

@@ -12,9 +12,10 @@ from mmlearn.models import formats, signatures, steps
 from mmlearn.models.extension import split_fusion, with_modality
 from mmlearn.models.multimodal_backbone import MultimodalBackbone
 from mmlearn.models.multimodal_preprocessor import MultimodalPreprocessor, num_rows
+from mmlearn.models.presets import CheckedPreset
 
 
-class MultimodalTask(keras_hub.models.Task):
+class MultimodalTask(CheckedPreset, keras_hub.models.Task):
     """Base class of the tasks: a backbone, a head, a preprocessor.
 
     A subclass sets `self.backbone`, `self.preprocessor` and `self.heads` (dict of name to layer),
@@ -467,7 +468,7 @@ class MultimodalTask(keras_hub.models.Task):
         Args:
             filepath: str. The folder, for TF Serving `.../serving/1`.
             format: `"tf_saved_model"`, or `"onnx"`, `"openvino"` or `"litert"`.
-            precision: `"float32"`; of the other formats also `"float16"` or `"int8"`.
+            precision: `"float32"`, or `"float16"`; of the other formats also `"int8"`.
             calibration: batches of model inputs on which int8 measures the ranges of values.
             verbose: bool. Whether Keras lists the endpoints.
 

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 
 from data_prep.names import find
+from mmlearn.serving.index_files import FORMAT, NOTE, read_note, read_rows
 
 KINDS = ("auto", "exact", "hnsw", "ivf")
 EXACT_UP_TO, HNSW_UP_TO = 50_000, 500_000  # embeddings, where the kind is `auto`
@@ -17,8 +18,6 @@ TARGET = (
 )
 NUM_QUERIES = 200  # on which it is tuned, and on which recall is reported
 DELETED_SHARE = 0.25  # from which on what is deleted is thrown out
-_NOTE = "index.json"
-_FORMAT = 1
 
 
 class SearchIndex:
@@ -315,8 +314,8 @@ class SearchIndex:
         elif not self._is_tuned:
             self.tune(queries)
         os.makedirs(folder, exist_ok=True)
-        note = _read_note(folder) if os.path.exists(os.path.join(folder, _NOTE)) else None
-        version = 1 + (note["version"] if note else 0)
+        note = read_note(folder) if os.path.exists(os.path.join(folder, NOTE)) else None
+        version = 1 + (note.version if note else 0)
         own = os.path.join(folder, str(version))
         shutil.rmtree(own, ignore_errors=True)  # of one that was killed
         os.makedirs(own)
@@ -329,7 +328,7 @@ class SearchIndex:
         }
         _write(os.path.join(own, "entries.json"), entries)
         note = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "version": version,
             "dim": self.dim,
             "fingerprint": self.fingerprint,
@@ -338,8 +337,8 @@ class SearchIndex:
             "recall": self.recall,
             "how_far": self.how_far,
         }
-        _write(os.path.join(folder, f"{_NOTE}.partial"), note)
-        os.replace(os.path.join(folder, f"{_NOTE}.partial"), os.path.join(folder, _NOTE))
+        _write(os.path.join(folder, f"{NOTE}.partial"), note)
+        os.replace(os.path.join(folder, f"{NOTE}.partial"), os.path.join(folder, NOTE))
         for name in os.listdir(folder):
             if name.isdigit() and name != str(version):
                 shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
@@ -359,59 +358,29 @@ class SearchIndex:
         Raises:
             ValueError: when there is none, it cannot be read, or it is of another model.
         """
-        note = _read_note(folder)
-        if fingerprint is not None and note["fingerprint"] != fingerprint:
+        note = read_note(folder)
+        if fingerprint is not None and note.fingerprint != fingerprint:
             raise ValueError(
-                f"The index {folder!r} was made by another model (fingerprint {note['fingerprint']}, this "
+                f"The index {folder!r} was made by another model (fingerprint {note.fingerprint}, this "
                 f"one has {fingerprint}), whose embeddings mean something else. Fix: search with that "
                 "model, or index the data again in another folder."
             )
-        index = cls(note["dim"], note["fingerprint"], note["kind"])
-        own = os.path.join(folder, str(note["version"]))
-        try:
-            index._index = faiss.read_index(os.path.join(own, "index.faiss"))
-            with open(os.path.join(own, "entries.json"), encoding="utf-8") as file:
-                entries = json.load(file)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise _unreadable(own, error) from None
-        index.ids, index.labels = entries["ids"], entries["labels"]
+        index = cls(note.dim, note.fingerprint, note.kind)
+        index._index, entries = read_rows(folder, note)
+        index.ids, index.labels = entries.ids, entries.labels
         index.is_deleted = np.zeros(len(index.ids), bool)
-        index.is_deleted[entries["deleted"]] = True
+        index.is_deleted[entries.deleted] = True
         index._rows = {name: row for row, name in enumerate(index.ids) if not index.is_deleted[row]}
-        index._deleted_ids = set(entries["deleted_ids"])
-        index.recall = note["recall"]
-        if note["how_far"] is not None:
-            index._look(note["how_far"])
+        index._deleted_ids = set(entries.deleted_ids)
+        index.recall = note.recall
+        if note.how_far is not None:
+            index._look(note.how_far)
         return index
 
 
 def _recall(found, exact):
     hits = [len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
     return float(np.mean(hits) / exact.shape[1])
-
-
-def _read_note(folder):
-    path = os.path.join(folder, _NOTE)
-    if not os.path.isfile(path):
-        raise ValueError(
-            f"{str(folder)!r} holds no index. Fix: make one, python -m mmlearn index MODEL, or pass "
-            "another folder."
-        )
-    try:
-        with open(path, encoding="utf-8") as file:
-            note = json.load(file)
-        if note["format"] != _FORMAT:
-            raise ValueError(f"format {note['format']}, and {_FORMAT} is known")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from None
-    return note
-
-
-def _unreadable(path, error):
-    reason = " ".join(str(error).split())[:200]
-    return ValueError(
-        f"The index at {path!r} cannot be read ({reason}). Fix: index the data again."
-    )
 
 
 def _write(path, content):

@@ -6,7 +6,7 @@ import shutil
 
 import keras
 
-from mmlearn.serving.manifest import write_manifest
+from mmlearn.models.manifest import write_manifest
 from mmlearn.serving.parity import made_requests, measure_parity
 from mmlearn.serving.server_config import write_server_config
 from mmlearn.serving.warm_up import write_warm_up

@@ -9,7 +9,7 @@ import os
 
 import tensorflow as tf
 
-from mmlearn.serving.manifest import EXTRA
+from mmlearn.models.manifest import EXTRA
 
 WARM_UP = f"{EXTRA}/tf_serving_warmup_requests"
 

@@ -55,6 +55,8 @@ def test_wrong_words_are_one_line(saved, capfd):
     assert "Unknown compression method 'int4'. Did you mean 'int8'?" in capfd.readouterr().err
     assert main(["compress", folder, "--format", "onx", *flags]) == 2
     assert "Did you mean 'onnx'?" in capfd.readouterr().err
+    assert main(["compress", folder, "--format", "tf_saved_model", *flags]) == 2
+    assert "A SavedModel has no int8." in capfd.readouterr().err
     assert main(["compress", folder, "--repeats", "0", *flags]) == 2
     assert "`repeats` must be at least 1" in capfd.readouterr().err
 

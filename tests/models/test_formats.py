@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mmlearn import MultimodalBackbone, MultimodalClassifier, encoders, fusions
 from mmlearn.models import formats
+from mmlearn.serving.parity import made_requests, measure_parity
 from tests import toys
 
 TOLERANCE = {"onnx": 1e-4, "openvino": 1e-3, "litert": 1e-4}  # of float32, against Keras
@@ -94,12 +95,46 @@ def test_a_saved_model_is_loaded_alike(task, inputs, expected, tmp_path):
     check_parity(formats.load(tmp_path / "1"), inputs, expected, 1e-5)
 
 
+@pytest.mark.large
+def test_a_saved_model_in_16_bits_is_half_as_large_and_nearly_as_exact(task, tmp_path):
+    paths = {precision: str(tmp_path / precision) for precision in ("float32", "float16")}
+    for precision, path in paths.items():
+        task.export(path, precision=precision)
+    full, half = (size_of(os.path.join(path, "variables")) for path in paths.values())
+    assert half < 0.55 * full
+    found = measure_parity(task, paths["float16"], made_requests(task))
+    assert set(found) == set(task.signatures())
+    for signature, rows in found.items():
+        assert rows.pop("unequal") == [], signature
+        assert max(rows.values()) < 1e-2, (signature, rows)
+    assert found["embed_image"]["all"] > 1e-7  # it is rounded
+
+
+@pytest.mark.large
+def test_a_server_casts_weights_of_16_bits_when_it_loads_them(task, inputs, expected, tmp_path):
+    task.export(tmp_path / "1", precision="float16")
+    other = toys.classifier()
+    other.export(tmp_path / "2", precision="float16")
+    first, second = (formats.load(tmp_path / version) for version in "12")
+    check_parity(first, inputs, expected, 1e-2)
+    check_parity(second, inputs, other.predict(inputs, verbose=0), 1e-2)
+    del second
+    check_parity(first, inputs, expected, 1e-2)  # its weights are its own
+    # The loader of TF Serving: it restores the variables, then runs the initializers.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path / "1"))
+        signature = graph.signature_def["serve_tensors"]
+        feed = {signature.inputs[name].name: values for name, values in inputs.items()}
+        found = session.run(signature.outputs["probabilities"].name, feed)
+    np.testing.assert_allclose(found, first(inputs)["probabilities"], atol=1e-6)
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     backbone = MultimodalBackbone({"text": encoders.Features(4, 8)}, fusions.get("concat"), 16)
     task = MultimodalClassifier(backbone, num_classes=2)
     with pytest.raises(ValueError, match=r"Unknown export format 'onx'.*Did you mean 'onnx'"):
         task.export(tmp_path / "1", "onx")
-    with pytest.raises(ValueError, match=r"A SavedModel is written in float32.*'int8'"):
+    with pytest.raises(ValueError, match=r"A SavedModel has no int8\. .*Fix: float16, or another"):
         task.export(tmp_path / "1", precision="int8")
     with pytest.raises(ValueError, match="An export needs the preprocessor"):
         task.export(tmp_path / "1", "litert")

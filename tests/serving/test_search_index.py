@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("faiss", reason="needs the extra `search`")
 
+import faiss
+
 from mmlearn.serving import search_index
 from mmlearn.serving.search_index import SearchIndex
 
@@ -219,4 +221,64 @@ def test_a_broken_file_is_named(tmp_path):
         SearchIndex.open(tmp_path)
     (tmp_path / "index.json").write_text("{")
     with pytest.raises(ValueError, match=r"index.json' cannot be read"):
+        SearchIndex.open(tmp_path)
+
+
+def change_note(folder, **changes):
+    note = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**note, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": "../../elsewhere"}, r"index.json' cannot be read \(Expected `int`, got `str`"),
+        ({"version": -1}, r"index.json' cannot be read \(Expected `int` >= 0"),
+        ({"dim": 9}, r"embeddings of 8 numbers, 40 ids, 40 labels, and embeddings of 9 numbers"),
+        ({"format": 2}, r"format 2, and 1 is known"),
+    ],
+)
+def test_a_note_that_leads_elsewhere_is_refused(changes, message, tmp_path):
+    filled().save(tmp_path)
+    change_note(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message):
+        SearchIndex.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": ["a"]}, "40 embeddings of 8 numbers, 1 ids"),
+        ({"labels": 3}, "Expected `array`"),
+        ({"deleted": [40]}, "deletes what is not there"),
+        ({"deleted": [-1]}, "Expected `int` >= 0"),
+    ],
+)
+def test_entries_that_do_not_fit_are_refused(changes, message, tmp_path):
+    filled().save(tmp_path)
+    path = tmp_path / "1" / "entries.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ValueError, match=message):
+        SearchIndex.open(tmp_path)
+
+
+def test_an_index_whose_vectors_are_in_another_file_is_refused(tmp_path):
+    filled(400, "ivf").save(tmp_path / "index")
+    path = str(tmp_path / "index" / "1" / "index.faiss")
+    index = faiss.read_index(path)
+    other = tmp_path / "other"
+    lists = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(other))
+    lists.merge_from_1(index.invlists)
+    index.replace_invlists(lists)
+    faiss.write_index(index, path)
+    content = other.read_bytes()
+    with pytest.raises(ValueError, match=r"its vectors are in another file\). Fix: index the data"):
+        SearchIndex.open(tmp_path / "index")
+    assert other.read_bytes() == content
+
+
+def test_an_index_of_another_kind_is_refused(tmp_path):
+    filled().save(tmp_path)
+    faiss.write_index(faiss.IndexLSH(8, 8), str(tmp_path / "1" / "index.faiss"))
+    with pytest.raises(ValueError, match="of a kind that is never written here"):
         SearchIndex.open(tmp_path)

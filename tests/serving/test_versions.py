@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
-from mmlearn.serving.manifest import MANIFEST, check_files, read_manifest
+from mmlearn.models import formats
+from mmlearn.models.manifest import MANIFEST, check_files, read_manifest
 from mmlearn.serving.parity import made_requests, measure_parity
 from mmlearn.serving.server_config import write_server_config
 from mmlearn.serving.versions import export_version, find_versions
@@ -79,7 +80,8 @@ def test_parity_shows_which_signatures_a_changed_weight_moves(exported):
 def test_files_are_checked(exported, tmp_path):
     folder = tmp_path / "1"
     shutil.copytree(exported[1], folder)
-    check_files(folder)
+    for check in (check_files, formats.load):
+        check(folder)
     files = json.loads((folder / MANIFEST).read_text())["files"]
     assert files["saved_model.pb"]["sha256"] == (
         hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
@@ -92,8 +94,11 @@ def test_files_are_checked(exported, tmp_path):
     data = bytearray(weights.read_bytes())
     data[100] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ValueError, match=r"'variables/variables\.data.*' is not what was exported"):
-        check_files(folder)
+    for check in (check_files, formats.load):
+        with pytest.raises(
+            ValueError, match=r"'variables/variables\.data.*' is not what was exported"
+        ):
+            check(folder)
     weights.unlink()
     with pytest.raises(ValueError, match=r"'variables/variables\.data.*' is missing"):
         check_files(folder)

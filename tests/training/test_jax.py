@@ -12,7 +12,7 @@ import tensorflow as tf
 from data_prep.pipeline import build_dataset
 from data_prep.sources.shapes import ShapesSource
 from mmlearn import MultimodalClassifier
-from mmlearn.serving.manifest import check_files
+from mmlearn.models.manifest import check_files
 from tests import toys
 from tests.programs import run_program
 from tests.training import jax_program

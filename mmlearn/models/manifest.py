@@ -94,6 +94,9 @@ def read_manifest(folder):
 def check_files(folder):
     """Checks that the files of a version are those that were exported.
 
+    This finds what was damaged, mixed up or swapped. Who can write a manifest can write one that fits: a
+    SavedModel of somebody you do not trust is a program of theirs.
+
     Args:
         folder: str, a version.
 
@@ -110,6 +113,16 @@ def check_files(folder):
             raise ValueError(
                 f"{paths[0]!r} in {str(folder)!r} {what}. Fix: copy or export the model again."
             )
+
+
+def check_saved_model(folder):
+    """Checks a SavedModel before it is loaded, if it has a manifest, see `check_files`.
+
+    Args:
+        folder: str.
+    """
+    if os.path.exists(os.path.join(folder, MANIFEST)):
+        check_files(folder)
 
 
 def _list_ops(graph):
