@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  its operations are in the graphs
 from tensorflow.core.protobuf import saved_model_pb2
 
-from mmlearn.serving.manifest import check_files
+from mmlearn.models.manifest import check_files
 from mmlearn.serving.server.errors import RequestError, invalid
 from mmlearn.serving.server.signature import InputSpec, Signature
 from mmlearn.serving.warm_up import WARM_UP
