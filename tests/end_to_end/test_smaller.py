@@ -17,7 +17,7 @@ def call(*args, capfd):
     return json.loads(capfd.readouterr().out.strip().splitlines()[-1])
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_a_student_is_taught_and_pruned_and_cascaded(main_job, tmp_path, capfd):
     student, pruned = tmp_path / "student", tmp_path / "pruned"
     short = ("--training.phases.0.epochs", "1", "--training.no-monitor-contribution")
