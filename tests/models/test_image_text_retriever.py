@@ -146,6 +146,7 @@ def test_parts_of_a_batch_are_compared_with_the_whole(parts):
         np.testing.assert_allclose(whole, cut, atol=1e-6)
 
 
+@pytest.mark.large
 def test_both_passes_over_a_part_draw_the_same_dropout():
     # One part is the whole batch: a plain step, if and only if they do.
     found = []
