@@ -25,6 +25,7 @@ class HalfWeight(tf.saved_model.experimental.TrackableResource):
         # Else two models in one process would share it: in a server, one that is swapped for another.
         self.shared_name = str(uuid.uuid4())
         self.stored = tf.Variable(values.astype(np.float16), trainable=False)
+        self._track_trackable(self.stored, "stored")  # else it would not be saved
         self._initialize()
 
     def read(self):
@@ -47,32 +48,22 @@ class HalfWeight(tf.saved_model.experimental.TrackableResource):
         tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
 
-def write(task, filepath):
-    """Writes a SavedModel with all signatures, like `mmlearn.models.signatures.write`, half as large.
+def halve(task):
+    """Makes the weights of a task that are stored in 16 bits.
 
-    Matrices and kernels are stored in 16 bits. Vectors, such as biases and the statistics of
-    normalizations, are a small part of a model and stay in 32 bits, as does what is too large for float16.
+    These are matrices and kernels. Vectors, such as biases and the statistics of normalizations, are a small
+    part of a model and stay in 32 bits, as does what is too large for float16.
 
     Args:
-        task: a task with a preprocessor, with Keras on TensorFlow.
-        filepath: str. The folder.
+        task: a task, with Keras on TensorFlow.
+
+    Returns:
+        A dict of the id of a variable to its `HalfWeight`.
     """
-    module = tf.Module()  # all that the functions use must be found from it
-    halves, module.rest = [], []
-    for variable in task.variables:
-        value = np.asarray(variable.value)
-        if _is_halved(variable, value):
-            halves.append((variable, HalfWeight(value)))
-        else:
-            module.rest.append(variable.value)
-    module.halves = [half for _, half in halves]
-    module.stored = [half.stored for half in module.halves]
-    module.preprocessor = task.preprocessor  # of the lookup tables
-    functions = {
-        name: tf.function(_reading(function, halves), input_signature=specs, autograph=False)
-        for name, (function, specs) in task.signatures().items()
+    values = {id(variable): (variable, np.asarray(variable.value)) for variable in task.variables}
+    return {
+        key: HalfWeight(value) for key, (own, value) in values.items() if _is_halved(own, value)
     }
-    tf.saved_model.save(module, filepath, signatures=functions)
 
 
 def _is_halved(variable, value):
@@ -81,20 +72,16 @@ def _is_halved(variable, value):
     return np.abs(value).max() <= np.finfo(np.float16).max
 
 
-def _reading(function, halves):
-    def call(*args):
-        with _Reading(halves):
-            return function(*args)
+class Reading(keras.StatelessScope):
+    """A scope in which Keras reads the stored weights in the place of its own.
 
-    return call
-
-
-class _Reading(keras.StatelessScope):
-    """A scope in which Keras reads the stored weights in the place of its own."""
+    Args:
+        halves: what `halve` returned.
+    """
 
     def __init__(self, halves):
         super().__init__()
-        self.halves = {id(variable): half for variable, half in halves}
+        self.halves = halves
 
     def get_current_value(self, variable):
         half = self.halves.get(id(variable))

@@ -55,12 +55,9 @@ def write(task, filepath, precision="float32", verbose=False):
         )
     partial = f"{filepath}.partial-{os.getpid()}"
     try:
-        if precision == "float16":
+        if keras.config.backend() == "tensorflow":
             written = partial
-            half_weights.write(task, written)
-        elif keras.config.backend() == "tensorflow":
-            written = partial
-            _write(task, written, verbose)
+            _write(task, written, precision, verbose)
         else:
             written = _write_by_tensorflow(task, partial)
         os.rename(written, filepath)
@@ -68,16 +65,28 @@ def write(task, filepath, precision="float32", verbose=False):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(task, filepath, verbose):
+def _write(task, filepath, precision, verbose):
     archive = keras.export.ExportArchive()
     # Of the lookup tables. A task tracked by itself would be stored as Keras variables besides the
     # TensorFlow variables in them, which the functions use: each weight twice.
     owner = tf.Module()
     owner.task, owner.preprocessor = task, task.preprocessor
+    halves = half_weights.halve(task) if precision == "float16" else {}
+    owner.halves = list(halves.values())
     archive.track(owner)
     for name, (function, input_signature) in task.signatures().items():
+        if halves:
+            function = _reading(function, halves)
         archive.add_endpoint(name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
+
+
+def _reading(function, halves):
+    def read(*values):
+        with half_weights.Reading(halves):
+            return function(*values)
+
+    return read
 
 
 def _write_by_tensorflow(task, folder):
