@@ -32,7 +32,7 @@ def test_early_and_unified_differ_in_depth_alone():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("early", marks=pytest.mark.large),
+        pytest.param("early", marks=pytest.mark.full),
         pytest.param("unified", marks=pytest.mark.full),
         pytest.param("report_cnn", marks=pytest.mark.large),
     ],

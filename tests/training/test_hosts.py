@@ -126,7 +126,7 @@ def test_a_nan_on_one_host_stops_all_with_its_name(tmp_path):
         assert "'photo-21'" in line.splitlines()[-1]
 
 
-@pytest.mark.large
+@pytest.mark.full
 def test_the_command_trains_on_two_hosts_and_the_chief_alone_writes(tmp_path):
     flags = {
         "--data.root": tmp_path / "data",
