@@ -32,8 +32,13 @@ def build_source(config):
     )
 
 
-def build_unlabeled(config):
+def build_unlabeled(config, data):
     """Builds the source of an `UnlabeledConfig`, with the splits `train` and `val`, or `None`.
+
+    Args:
+        config: `UnlabeledConfig`.
+        data: `DataConfig` of the labels. A source that makes the same files as theirs reads theirs, wherever
+            they are.
 
     Raises:
         ValueError: when there are other values without a source.
@@ -46,7 +51,10 @@ def build_unlabeled(config):
                     "leave it out."
                 )
         return None
-    return build_source(DataConfig(config.source, config.root, config.options))
+    root, default = config.root, sources.get(config.source).default_root
+    if root is None and default is not None and default == sources.get(data.source).default_root:
+        root = data.root
+    return build_source(DataConfig(config.source, root, config.options))
 
 
 def build_task(config, source, num_replicas=1, dtype=None, unlabeled=None):

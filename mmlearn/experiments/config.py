@@ -258,7 +258,7 @@ class UnlabeledConfig:
     source: str | None = None
     """`python -m mmlearn list sources`. By default the training split itself."""
     root: str | None = None
-    """Folder or file of the data set."""
+    """Folder or file of the data set; by default that of the labels, where both make the same files."""
     options: Options = field(default_factory=dict)
     """Further options of the source."""
 

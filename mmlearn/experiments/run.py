@@ -295,7 +295,7 @@ def open_sources(experiment, hosts, console):
         source = build_source(config)
         where = (experiment, _output(experiment), console)
         earlier = open_earlier(*where) or open_smaller(*where)
-        unlabeled = build_unlabeled(experiment.unlabeled)
+        unlabeled = build_unlabeled(experiment.unlabeled, config)
     source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
     modalities = earlier.modalities if earlier else experiment.model.modalities
     source, num_empty = without_empty(source, ("train", "val"), modalities)

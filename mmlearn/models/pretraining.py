@@ -198,8 +198,8 @@ class CaptioningTask(PretrainingTask):
         # === Layers ===
         backbone = task.backbone
         encoder = backbone.encoders["images"]
-        text = backbone.encoders["text"].model_inputs("text")
-        length = text["token_ids"].shape[1]
+        images, inputs = _images_and_tokens(backbone)
+        length = inputs["token_ids"].shape[1]
         decoder = TextDecoder(
             task.preprocessor.converters["text"].tokenizer.vocabulary_size(),
             length,
@@ -211,8 +211,6 @@ class CaptioningTask(PretrainingTask):
         )
 
         # === Functional model ===
-        images = encoder.model_inputs("images")
-        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
         features, mask = encoder(images)
         logits, _ = decoder(inputs["token_ids"][:, :-1], features, mask)
         # Not of the global generator, see `_seeded`.
@@ -224,9 +222,6 @@ class CaptioningTask(PretrainingTask):
         )
         is_real = ops.cast(inputs["padding_mask"][:, 1:], "bool")
         losses = masked_mean(losses[..., None], is_real)[:, 0]
-        inputs.update(
-            {**images, "images_present": keras.Input((), dtype="int32", name="images_present")}
-        )
         super().__init__(task, inputs, losses, {"captioning": decoder})
 
 
@@ -251,7 +246,6 @@ class CaptionWordsTask(PretrainingTask):
     def __init__(self, task, seed):
         # === Layers ===
         encoder = task.backbone.encoders["images"]
-        text = task.backbone.encoders["text"].model_inputs("text")
         head = keras.layers.Dense(
             task.preprocessor.converters["text"].tokenizer.vocabulary_size(),
             kernel_initializer=_seeded(seed),
@@ -260,14 +254,12 @@ class CaptionWordsTask(PretrainingTask):
         )
 
         # === Functional model ===
-        images = encoder.model_inputs("images")
-        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
-        present = {"images_present": keras.Input((), dtype="int32", name="images_present")}
+        images, inputs = _images_and_tokens(task.backbone)
         likelihoods = ops.log_softmax(head(masked_mean(*encoder(images))))
         own = ops.take_along_axis(likelihoods, inputs["token_ids"], axis=1)
         is_real = ops.cast(inputs["padding_mask"], "bool")
         losses = -masked_mean(own[..., None], is_real)[:, 0]
-        super().__init__(task, {**images, **inputs, **present}, losses, {"caption_words": head})
+        super().__init__(task, inputs, losses, {"caption_words": head})
 
 
 class CaptionCountsTask(PretrainingTask):
@@ -297,9 +289,9 @@ class CaptionCountsTask(PretrainingTask):
     def __init__(self, task, seed):
         # === Layers ===
         encoder = task.backbone.encoders["images"]
-        text = task.backbone.encoders["text"].model_inputs("text")
         num_tokens = task.preprocessor.converters["text"].tokenizer.vocabulary_size()
-        length = text["token_ids"].shape[1]
+        images, inputs = _images_and_tokens(task.backbone)
+        length = inputs["token_ids"].shape[1]
         num_regions = task.backbone.output["features"]["images"].shape[1]
         head = keras.layers.Dense(
             num_tokens,
@@ -314,9 +306,6 @@ class CaptionCountsTask(PretrainingTask):
         )
 
         # === Functional model ===
-        images = encoder.model_inputs("images")
-        inputs = {name: text[name] for name in ("token_ids", "padding_mask")}
-        present = {"images_present": keras.Input((), dtype="int32", name="images_present")}
         features, mask = encoder(images)
         rates = head(features) * ops.cast(mask, "float32")[..., None]
         rates = ops.sum(rates, axis=1) + keras.config.epsilon()
@@ -324,7 +313,7 @@ class CaptionCountsTask(PretrainingTask):
         is_real = ops.cast(inputs["padding_mask"], "float32")
         likelihoods = ops.sum(own * is_real, axis=1) - ops.sum(rates, axis=1)
         losses = -likelihoods / ops.maximum(ops.sum(is_real, axis=1), 1)
-        super().__init__(task, {**images, **inputs, **present}, losses, {"caption_counts": head})
+        super().__init__(task, inputs, losses, {"caption_counts": head})
 
 
 class ViewContrastTask(PretrainingTask):
@@ -367,6 +356,15 @@ class ViewContrastTask(PretrainingTask):
         present = ops.cast(inputs["images_present"], "bool")
         losses = contrast(both[:, 0], both[:, 1], inputs["pair"], present)
         super().__init__(task, inputs, losses, heads)
+
+
+def _images_and_tokens(backbone):
+    """The inputs of the image encoder, and with them those that say which tokens a text has."""
+    images = backbone.encoders["images"].model_inputs("images")
+    text = backbone.encoders["text"].model_inputs("text")
+    tokens = {name: text[name] for name in ("token_ids", "padding_mask")}
+    present = {"images_present": keras.Input((), dtype="int32", name="images_present")}
+    return images, {**images, **tokens, **present}
 
 
 def _as_computed(y_true, y_pred):

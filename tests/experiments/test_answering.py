@@ -17,7 +17,7 @@ from mmlearn.cli.main import main
 from mmlearn.evaluation.vqa import answer_accuracies, score_answers
 from mmlearn.experiments import EXPERIMENTS, tasks
 from mmlearn.experiments.baselines import label_prior
-from mmlearn.experiments.build import build_task
+from mmlearn.experiments.build import build_task, build_unlabeled
 
 KIND = tasks.get("answering")
 SMALL = {"hidden_dim": 16, "head_hidden_dim": 8}
@@ -104,16 +104,27 @@ def test_data_without_answers_are_refused(task, tmp_path):
         KIND.open(task, scenes)
 
 
+def test_captions_are_of_the_scenes_that_are_asked_about(source):
+    experiment = EXPERIMENTS["shapes_vqa"]
+    data = dataclasses.replace(experiment.data, root=source.root, options={})
+    found = build_unlabeled(experiment.unlabeled, data)
+    assert found.root == source.root
+    for split in ("train", "val"):
+        assert set(found.examples(split).images) == set(source.examples(split).images)
+
+
 @pytest.mark.large
 def test_from_training_to_answers_by_the_command_line(source, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     train = [
         *("train", "shapes_vqa", "--data.root", source.root, "--output", "out"),
         *("--data.options", "num_train=12", "num_val=6", "--model.hidden-dim", "16"),
-        *("--training.phases.0.epochs", "1", "--training.precision", "float32"),
+        *("--training.phases.0.epochs", "1", "--training.phases.1.epochs", "1"),
+        *("--training.pretrain-epochs", "1", "--training.precision", "float32"),
         *("--training.batch-size", "8", "--json"),
     ]
     assert main(train) == 0
+    assert not os.path.exists("data")  # captions are of the same scenes
     summary = json.loads(capfd.readouterr().out.strip().splitlines()[-1])
     with open("out/run.json") as file:
         record = json.load(file)
