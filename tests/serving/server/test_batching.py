@@ -6,10 +6,14 @@ import threading
 import numpy as np
 import pytest
 
+pytest.importorskip("prometheus_client", reason="needs the extra `server`")
+
 from mmlearn.serving.server.batching import Batcher
 from mmlearn.serving.server.errors import RequestError, invalid
 from mmlearn.serving.server.metrics import Metrics
 from mmlearn.serving.server.options import ServerOptions
+
+pytestmark = pytest.mark.large  # the tier whose environment has the extras
 
 
 class Doubling:

@@ -1,11 +1,7 @@
-"""The whole server around a model that loads at once: contracts, limits, versions."""
+"""The whole server around a model that loads at once: contracts, limits, health."""
 
 import concurrent.futures
-import contextlib
-import logging
 import re
-import socket
-import threading
 import time
 
 import grpc
@@ -13,34 +9,25 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
+
+pytest.importorskip("uvicorn", reason="needs the extra `server`")
+
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from mmlearn.serving.client import Client
 from mmlearn.serving.errors import BadRequest, ServerUnavailable
-from tests.serving.server.conftest import CountingVersion, running
+from tests.serving.server.counting_server import (
+    CountingVersion,
+    clients,
+    connect,
+    metrics_of,
+    post,
+    running,
+    until,
+)
 
-
-def until(condition, seconds=20):
-    """Waits until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-
-
-def post(server, body, path="toys:predict", **options):
-    return requests.post(f"{server.rest_url}/v1/models/{path}", data=body, timeout=30, **options)
-
-
-@contextlib.contextmanager
-def clients(server, **options):
-    """A client by REST, and one by gRPC."""
-    with (
-        Client(server.rest_url, "toys", **options) as rest,
-        Client(server.grpc_url, "toys", **options) as by_grpc,
-    ):
-        yield rest, by_grpc
+pytestmark = pytest.mark.large  # the tier whose environment has the extras
 
 
 def test_both_contracts_answer_our_client(counting):
@@ -173,10 +160,6 @@ def test_a_full_queue_is_429_and_the_client_tries_again(counting):
         assert [one.result()["length"].item() for one in waiting[2:]] == [2, 2]
 
 
-def metrics_of(server):
-    return requests.get(f"{server.rest_url}/monitoring/prometheus/metrics", timeout=30).text
-
-
 def test_large_bodies_are_413_however_they_come(counting):
     with running(counting(1), max_body_bytes=10_000, max_pending_bytes=10_000) as server:
         for body in (b"a" * 10_001, b"a" * 3_000_000, (b"a" * 1000 for _ in range(11))):
@@ -185,11 +168,6 @@ def test_large_bodies_are_413_however_they_come(counting):
             assert "more than 10000 bytes" in answer.json()["error"]
         assert post(server, b'{"inputs": ["ab"]}').status_code == 200
         assert "mmlearn_pending_bytes 0.0" in metrics_of(server)
-
-
-def connect(server):
-    host, port = server.rest_url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
 
 
 START = b"POST /v1/models/toys:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -230,146 +208,3 @@ def test_health(counting):
             health_pb2.HealthCheckRequest(), timeout=20
         )
         assert found.status == health_pb2.HealthCheckResponse.SERVING
-
-
-def version_served(client):
-    return client.predict(text=["a"])["version_bytes"].item()
-
-
-def test_a_new_version_takes_over_without_a_lost_request(counting):
-    with running(counting(1), batch_timeout_ms=5) as server, clients(server) as (rest, by_grpc):
-        found, stop = [], threading.Event()
-
-        def load(client):
-            seen = []
-            while not stop.is_set():
-                seen.append(version_served(client))
-            return seen
-
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            waiting = [pool.submit(load, client) for client in (rest, by_grpc)]
-            try:
-                for number in (2, 3):
-                    counting(number)
-                    until(lambda number=number: rest_states(server).get(number) == "AVAILABLE")
-                until(lambda: rest_states(server)[1] == rest_states(server)[2] == "END")
-                until(lambda: version_served(rest) == b"3")
-            finally:
-                stop.set()
-            found = [one.result() for one in waiting]
-        for seen in found:  # none failed, or this would have raised; none went back
-            assert seen == sorted(seen)
-        with pytest.raises(BadRequest, match="Specific"):
-            Client(server.rest_url, "toys", version=1).signatures()
-
-
-def rest_states(server):
-    with Client(server.rest_url, "toys") as client:
-        return client.status()
-
-
-def test_a_request_that_was_taken_in_is_answered_by_its_version(counting):
-    with running(counting(1)) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        old = pool.submit(post, server, b'{"inputs": ["wait"]}')
-        assert CountingVersion.waiting.wait(20)
-        counting(2)
-        until(lambda: rest_states(server) == {1: "UNLOADING", 2: "AVAILABLE"})
-        CountingVersion.gate.set()
-        assert old.result().json()["outputs"]["version_bytes"] == [{"b64": "MQ=="}]
-
-
-def test_a_version_that_fails_is_said_once_and_tried_when_it_changes(counting, caplog):
-    with running(counting(1)) as server, clients(server) as (rest, by_grpc):
-        with caplog.at_level(logging.ERROR, "mmlearn.serving"):
-            counting(2, "broken")
-            until(lambda: rest_states(server).get(2) == "END")
-            time.sleep(0.3)
-        assert [record.getMessage() for record in caplog.records] == [
-            "Version 2 cannot be served: it is broken"
-        ]
-        assert version_served(rest) == b"1"
-        assert by_grpc.status() == {1: "AVAILABLE", 2: "END"}
-        states = requests.get(f"{server.rest_url}/v1/models/toys/versions/2", timeout=30).json()
-        (state,) = states["model_version_status"]
-        assert state["status"] == {"error_code": "UNKNOWN", "error_message": "it is broken"}
-        assert "mmlearn_failed_loads_total 1.0" in metrics_of(server)
-        counting(2, "mended")
-        until(lambda: version_served(rest) == b"mended")
-
-
-def test_the_config_takes_a_version_back_and_a_broken_one_changes_nothing(counting, caplog):
-    folder = counting(2)
-    config = 'model_config_list { config { name: "toys" %s } }'
-    with running(folder) as server, clients(server) as (rest, _):
-        assert version_served(rest) == b"2"
-        (folder / "models.config").write_text(config % "nonsense")
-        until(lambda: "What was served goes on" in caplog.text)
-        assert version_served(rest) == b"2"
-        policy = "model_version_policy { specific { versions: 1 } }"
-        (folder / "models.config").write_text(config % policy)
-        until(lambda: version_served(rest) == b"1")
-        policy = "model_version_policy { all {} }"
-        (folder / "models.config").write_text(config % policy)
-        until(lambda: version_served(rest) == b"2")
-        with Client(server.rest_url, "toys", version=1) as old:
-            assert version_served(old) == b"1"
-
-
-def test_the_newest_that_can_be_loaded_is_served_from_the_start(counting):
-    counting(2, "broken")
-    with running(counting(1)) as server, clients(server) as (rest, _):
-        assert version_served(rest) == b"1"
-
-
-def test_stopping_answers_what_was_asked(counting):
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        with (
-            running(counting(1), batch_threads=1, max_batch_size=1) as server,
-            clients(server) as both,
-        ):
-            for client in both:
-                client.signatures()
-            waiting = [pool.submit(client.predict, text=["wait"]) for client in both]
-            assert CountingVersion.waiting.wait(20)
-            until(lambda: "mmlearn_queued_rows 1.0" in metrics_of(server))
-            server.stop()
-            time.sleep(0.3)
-            CountingVersion.gate.set()
-            assert [one.result()["length"].item() for one in waiting] == [4, 4]
-        with pytest.raises(requests.ConnectionError):
-            post(server, b"{}")
-
-
-def test_what_cannot_be_served_is_said(counting, tmp_path):
-    (tmp_path / "empty").mkdir()
-    for folder in (tmp_path / "empty", tmp_path / "nowhere"):
-        with (
-            pytest.raises(ValueError, match=r"holds no exported version\. Fix: python -m mmlearn"),
-            running(folder),
-        ):
-            pass
-    with (
-        pytest.raises(ValueError, match=r"None of the versions in .* can be served"),
-        running(counting(1, "broken")),
-    ):
-        pass
-    counting(1, "1")
-    with running(counting(1)) as server:
-        port = int(server.rest_url.rpartition(":")[2])
-        with (
-            pytest.raises(OSError, match="REST cannot listen at"),
-            running(counting(1), rest_port=port),
-        ):
-            pass
-        port = int(server.grpc_url.rpartition(":")[2])
-        with (
-            pytest.raises(OSError, match="gRPC cannot listen at"),
-            running(counting(1), grpc_port=port),
-        ):
-            pass
-
-
-def test_a_run_is_served_by_its_folder(counting):
-    folder = counting(1).parent
-    with running(folder) as server:
-        assert server.name == "toys"

@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
+
+pytest.importorskip("uvicorn", reason="needs the extra `server`")
+
 from tensorflow_serving.apis import predict_pb2
 
 from mmlearn.cli.main import main
