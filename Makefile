@@ -8,7 +8,7 @@ train: .venv/run-ready
 test: .venv/run-ready
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
-test-large: .venv/dev-ready
+test-large: .venv/dev-ready .venv/kserve-ready
 	$(BIN)/python -m pytest -q -m large --run-large -n 2 --dist loadfile --durations=30
 
 lint: .venv/dev-ready
@@ -23,6 +23,14 @@ lint: .venv/dev-ready
 
 .venv/dev-ready: .venv/run-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+# A server that is not ours. Its pins differ, so it has packages of its own; the rest are those of .venv.
+SITE = import sysconfig; print(sysconfig.get_path("purelib"))
+.venv/kserve-ready: .venv/run-ready
+	$(PYTHON) -m venv .venv/kserve
+	.venv/kserve/bin/python -m pip install --quiet --disable-pip-version-check "kserve>=0.21,<0.22"
+	$(BIN)/python -c '$(SITE)' > "$$(.venv/kserve/bin/python -c '$(SITE)')/run.pth"
 	@touch $@
 
 .PHONY: train test test-large lint

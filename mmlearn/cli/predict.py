@@ -34,6 +34,9 @@ class Predict:
     """Values of columns, such as age=30 city=Rome."""
     server: str | None = None
     """Ask TF Serving at this address: http://HOST:8501, or grpc://HOST:8500."""
+    manifest: str | None = None
+    """With --server, for one that does not tell its signatures, such as kserve: the manifest.json in
+    assets.extra/ of the version that is served."""
     top: int = 5
     """How many labels to show."""
     json: bool = False
@@ -54,6 +57,8 @@ def run(args):
         )
     if options.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {options.top}.")
+    if options.manifest is not None and options.server is None:
+        raise ValueError("--manifest is of a server. Fix: leave it out, or pass --server URL.")
     if options.server is not None:
         _ask_server(options)
         return
@@ -88,7 +93,7 @@ def _ask_server(options):
     x = _read(options)
     columns = x.pop("table", {})
     x.update({name: columns[column] for column, name in input_names("table", columns).items()})
-    with Client(options.server, options.model) as client:
+    with Client(options.server, options.model, manifest=options.manifest) as client:
         taken = client.signatures()["serving_default"]["inputs"]
         for name in sorted(x.keys() & taken.keys()):
             if taken[name][0] is not object and name.startswith("table_"):

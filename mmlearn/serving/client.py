@@ -7,6 +7,7 @@ import numpy as np
 
 from mmlearn.serving.errors import BadRequest
 from mmlearn.serving.rest import Rest
+from mmlearn.serving.signature_table import read_signatures
 
 _FILES = ("images", "audio")
 
@@ -24,9 +25,11 @@ class Client:
         timeout: float, seconds that the server may take to connect, and then to answer a request.
         retries: int. How often a request is tried again.
         version: int, or `None` for the newest.
+        manifest: str, the path of the served version's `assets.extra/manifest.json`, for servers that do
+            not tell their signatures, such as kserve; by default the server is asked.
 
     Raises:
-        ValueError: when the URL is no such URL.
+        ValueError: when the URL is no such URL, or the manifest none.
 
     Example:
 
@@ -40,7 +43,7 @@ class Client:
         TensorFlow Serving, "RESTful API" and `prediction_service.proto`.
     """
 
-    def __init__(self, url, model, timeout=10.0, retries=3, version=None):
+    def __init__(self, url, model, timeout=10.0, retries=3, version=None, manifest=None):
         scheme, _, place = url.partition("://")
         if scheme not in ("http", "https", "grpc") or not place.strip("/"):
             raise ValueError(
@@ -57,7 +60,7 @@ class Client:
             self._transport = grpc_transport.Grpc(place, model, timeout, retries, version)
         else:
             self._transport = Rest(url.rstrip("/"), model, timeout, retries, version)
-        self._signatures = None
+        self._signatures = None if manifest is None else read_signatures(manifest)
 
     def close(self):
         """Closes the connections."""

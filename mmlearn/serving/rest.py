@@ -62,7 +62,12 @@ class Rest:
                 if not name.startswith("__")
             }
 
-        return self._ask("GET", f"{self._path}/metadata", read)
+        try:
+            return self._ask("GET", f"{self._path}/metadata", read)
+        except BadRequest as error:
+            raise BadRequest(
+                f"{error} Or, if it does not tell signatures, pass the model's manifest."
+            ) from None
 
     def predict(self, signature, batch, outputs):
         """Asks for one batch.

@@ -19,7 +19,7 @@ from mmlearn.encoders.features import Features
 from mmlearn.training.data import SPLITS, SourceData
 from mmlearn.training.feature_store import FeatureStore
 
-BATCHES_AT_A_TIME = 8  # in memory, and encoded by all devices, before they are written
+BYTES_AT_A_TIME = 1 << 27  # of model inputs and features, encoded by all devices, then written
 SECONDS_BETWEEN_NOTES = 30  # what is lost when the process is killed
 SHARE_OF_DISK = 0.9  # of what is free
 _FORMAT = 1  # to be raised where images or texts are converted in another way
@@ -164,7 +164,8 @@ class FeatureCache:
         advance = self.progress(f"features of {modality} ({split})", store.count)
         advance(min(done * batch_size, store.count))
         noted = time.monotonic()
-        for batches in _chunks(data.values(split, modality, done), BATCHES_AT_A_TIME):
+        row = store.length * store.dim * np.dtype("float32").itemsize
+        for batches in _chunks(data.values(split, modality, done), row, BYTES_AT_A_TIME):
             places = np.concatenate([found for found, _ in batches])
             x = {k: np.concatenate([x[k] for _, x in batches]) for k in batches[0][1]}
             # Whole batches, by repeating the last row: each row is computed as part of as many.
@@ -270,13 +271,15 @@ def _origin(task, modality):
     return digest.hexdigest()
 
 
-def _chunks(items, size):
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
+def _chunks(batches, feature_bytes, limit):
+    """Lists of batches `(places, model inputs)` of about `limit` bytes with their features."""
+    chunk, size = [], 0
+    for places, x in batches:
+        chunk.append((places, x))
+        size += len(places) * feature_bytes + sum(value.nbytes for value in x.values())
+        if size >= limit:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 

@@ -127,7 +127,7 @@ def test_an_interrupted_store_goes_on_where_it_stopped(task, data, tmp_path, mon
     from mmlearn.training import feature_cache
 
     monkeypatch.setattr(feature_cache, "SECONDS_BETWEEN_NOTES", -1)
-    monkeypatch.setattr(feature_cache, "BATCHES_AT_A_TIME", 1)
+    monkeypatch.setattr(feature_cache, "BYTES_AT_A_TIME", 1)
     _, whole = prepare(task, data, tmp_path / "whole")
     counts = []
 
