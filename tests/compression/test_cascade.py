@@ -20,6 +20,7 @@ def inputs(task):
     return task.read_inputs(x)
 
 
+@pytest.mark.large
 def test_each_row_is_answered_by_one_of_the_two(task, inputs):
     outputs = task.predict_on_batch(inputs)
     first, full = outputs["text_classes"], outputs["classes"]

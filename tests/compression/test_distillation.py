@@ -45,6 +45,7 @@ def test_divergence_is_that_of_the_rows_that_count():
     np.testing.assert_allclose(divergence(teacher, student), expected, rtol=1e-5)
 
 
+@pytest.mark.large
 def test_attention_and_weights_are_losses_beside_that_of_the_labels(teacher):
     student, losses = build(2), {}
     batch = rows_of(student)

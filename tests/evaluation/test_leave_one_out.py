@@ -29,7 +29,9 @@ def test_a_single_modality_cannot_be_left_out():
     assert leave_one_out(task, dataset) == ({}, {})
 
 
-@pytest.mark.parametrize("fusion", ["cross_attention", "late"])
+@pytest.mark.parametrize(
+    "fusion", ["cross_attention", pytest.param("late", marks=pytest.mark.large)]
+)
 def test_rows_that_have_nothing_else_do_not_count(fusion):
     task = toys.classifier(fusion=fusion)
     x, y = toys.examples(8)

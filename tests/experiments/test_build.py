@@ -23,6 +23,7 @@ def rows(batches):
     return x[np.lexsort(x.T[:50])]
 
 
+@pytest.mark.large
 def test_the_hosts_have_the_examples_of_one_host_together(shapes):
     preprocessor = toys.preprocessor(("images",))
     one = build_data(experiment(8), shapes, preprocessor)

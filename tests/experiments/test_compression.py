@@ -34,6 +34,7 @@ def saved(shapes, shapes_root, tmp_path_factory):
     return folder, DataConfig("shapes", shapes_root, COUNTS), flags
 
 
+@pytest.mark.large
 def test_calibration_lacks_each_modality_as_the_preprocessor_says(saved):
     task = MultimodalClassifier.from_preset(saved[0])
     (batch,) = draw_calibration(task, saved[1], 16)

@@ -14,6 +14,7 @@ def task():
     return toys.retriever(projection_dim=4)
 
 
+@pytest.mark.large
 def test_a_saved_model_keeps_it(task, tmp_path):
     task.save_to_preset(str(tmp_path))
     assert fingerprint(type(task).from_preset(str(tmp_path))) == fingerprint(task)
