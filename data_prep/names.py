@@ -63,7 +63,10 @@ def call(function, options, what):
         find(name, known, f"option of {what}")
     required = [n for n, p in known.items() if p.default is p.empty and n not in options]
     if required:
-        raise ValueError(f"The {what} needs the option {required[0]!r}. Received: {options}.")
+        raise ValueError(
+            f"The {what} needs the option {required[0]!r}. Received: {options}. Fix: add "
+            f"{required[0]}=VALUE to its options."
+        )
     return function(**options)
 
 

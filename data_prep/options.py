@@ -17,7 +17,10 @@ def read_options(words):
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise ValueError(f"An option must read name=value. Received: {word!r}.")
+            raise ValueError(
+                f"An option must read name=value. Received: {word!r}. Fix: such as num_heads=4, in quotes "
+                "where the value has spaces."
+            )
         try:
             options[name] = json.loads(value)  # numbers, true, false
         except json.JSONDecodeError:

@@ -19,6 +19,7 @@ from data_prep.splits import Selection
 from data_prep.threads import PARALLEL_CALLS, with_threads
 
 LARGEST_SHARE = 0.1  # of unreadable files that training goes on without
+PROGRESS_EVERY = 50  # files
 
 
 @dataclass(frozen=True)
@@ -40,40 +41,42 @@ class Unreadable:
     reason: str
 
 
-def find_unreadable(source, split, max_pixels=images.MAX_PIXELS):
+def find_unreadable(source, split, max_pixels=images.MAX_PIXELS, progress=None):
     """Reads every image file and every recording of a split once.
 
     Args:
         source: a source. Prepared shards were checked when they were written, and are not read.
         split: str.
         max_pixels: int. Images with more are not decoded, and count as unreadable.
+        progress: function `(done, total)` of the files of a column, or `None`.
 
     Returns:
         A list of `Unreadable`, in the order of the index; of an example with two, the image.
     """
     index, found = source.examples(split), {}
     if index.audio is not None:
-        found.update(find_bad_recordings(index.audio))
+        found.update(find_bad_recordings(index.audio, progress))
     if index.images is not None and source.records(split) is None:
         decode = functools.partial(images.decode, image_size=1, max_pixels=max_pixels)
         explain = functools.partial(decode_problem, max_pixels=max_pixels)
-        found.update(_find_bad(index.images, decode, explain))
+        found.update(_find_bad(index.images, decode, explain, progress))
     return [Unreadable(split, row, index.ids[row], *found[row]) for row in sorted(found)]
 
 
-def find_bad_recordings(files):
+def find_bad_recordings(files, progress=None):
     """Reads every recording of a column once.
 
     Args:
         files: list of str, paths; "" where there is none.
+        progress: function `(done, total)` of the files of a column, or `None`.
 
     Returns:
         A dict of row to path and reason, of those that cannot be read.
     """
-    return _find_bad(files, audio.decode, lambda path: "is no whole 16-bit WAV file")
+    return _find_bad(files, audio.decode, lambda path: "is no whole 16-bit WAV file", progress)
 
 
-def _find_bad(files, decode, explain):
+def _find_bad(files, decode, explain, progress):
     """Which rows of a column of paths cannot be read: dict of row to path and reason."""
     reasons = {row: file_problem(path) for row, path in enumerate(files) if path}
     rows = np.array([row for row, reason in reasons.items() if reason is None], np.int64)
@@ -86,20 +89,27 @@ def _find_bad(files, decode, explain):
     dataset = tf.data.Dataset.from_tensor_slices(rows)
     dataset = dataset.map(read, num_parallel_calls=PARALLEL_CALLS)
     dataset = with_threads(dataset.ignore_errors())
-    good = set(dataset.as_numpy_iterator())
+    good = set()
+    for row in dataset.as_numpy_iterator():
+        good.add(row)
+        if progress is not None and len(good) % PROGRESS_EVERY == 0:
+            progress(len(good), len(rows))
+    if progress is not None:
+        progress(len(rows), len(rows))
     for row in rows.tolist():
         if row not in good:
             reasons[row] = explain(files[row])
     return {row: (files[row], reason) for row, reason in reasons.items() if reason is not None}
 
 
-def without_unreadable(source, splits, max_share=LARGEST_SHARE):
+def without_unreadable(source, splits, max_share=LARGEST_SHARE, progress=None):
     """Leaves the examples out whose images or recordings cannot be read.
 
     Args:
         source: a source.
         splits: iterable of str. The splits that will be used.
         max_share: float in [0, 1]. More of them than this share of a split is an error.
+        progress: function `(done, total)` of the files of a column, or `None`.
 
     Returns:
         The source, or a `Selection` of it, and a list of `Unreadable`: the skip report.
@@ -109,7 +119,7 @@ def without_unreadable(source, splits, max_share=LARGEST_SHARE):
     """
     found, rows = [], {}
     for split in splits:
-        bad = find_unreadable(source, split)
+        bad = find_unreadable(source, split, progress=progress)
         count = len(source.examples(split))
         if len(bad) > max_share * count:
             raise DataError(

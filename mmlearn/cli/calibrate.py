@@ -47,6 +47,7 @@ def run(args):
         options.thresholds,
         options.batch_size,
         options.output,
+        console,
     )
     for name, report in record["heads"].items():
         console.print(calibration_table(report, name, options.data.split))

@@ -13,7 +13,7 @@ from mmlearn.cli.tables import evidence_table
 
 
 @dataclass(frozen=True)
-class CascadeOptions:
+class Cascade:
     """Measures a cascade: one modality answers first, and the full model where that is not sure."""
 
     model: tyro.conf.Positional[str]
@@ -37,7 +37,7 @@ class CascadeOptions:
 
 def run(args):
     """Measures, prints the table and says where the rest is."""
-    options = tyro.cli(CascadeOptions, prog="python -m mmlearn cascade", args=args)
+    options = tyro.cli(Cascade, prog="python -m mmlearn cascade", args=args)
     data = data_config(options)
     with quiet_start():
         from mmlearn.experiments.cascade import find_cascade

@@ -58,6 +58,7 @@ def run(args):
         options.seed,
         options.output,
         shlex.join(["mmlearn", "errors", *args]),
+        console,
     )
     for table in found["tables"]:
         console.print(evidence_table(table))

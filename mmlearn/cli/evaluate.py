@@ -67,7 +67,7 @@ def run(args):
 
     console = Console(stderr=options.json)
     found = evaluate_model(
-        options.model, data, options.data.split, options.batch_size, options.availability
+        options.model, data, options.data.split, options.batch_size, options.availability, console
     )
     metrics, title = found["metrics"], f"{options.model} on {options.data.split}"
     console.print(metrics_table(metrics, title, found["intervals"]))

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 import tyro
+from rich.console import Console
 
 from data_prep.names import find
 from data_prep.quiet import quiet_start
@@ -35,15 +36,19 @@ def run(args):
         from mmlearn.serving.versions import FOLDER, export_version, next_version
 
     find(options.format, (SAVED_MODEL, *FORMATS), "export format")
-    task = MultimodalTask.from_preset(find_preset(options.model))
-    if options.format == SAVED_MODEL:
-        folder = options.output or os.path.join(options.model, FOLDER)
-        path = export_version(task, folder, options.version, options.name)
-    else:
-        folder = options.output or os.path.join(options.model, options.format)
-        version = next_version(folder, options.version)
-        path = os.path.join(folder, str(version))
-        os.makedirs(folder, exist_ok=True)
-        with quiet_start():  # converters say much
-            task.export(path, options.format)
+    # On standard output, since what converters write to standard error is left out.
+    with Console().status(
+        f"exporting {options.model} as {options.format}, some 15 seconds or more"
+    ):
+        task = MultimodalTask.from_preset(find_preset(options.model))
+        if options.format == SAVED_MODEL:
+            folder = options.output or os.path.join(options.model, FOLDER)
+            path = export_version(task, folder, options.version, options.name)
+        else:
+            folder = options.output or os.path.join(options.model, options.format)
+            version = next_version(folder, options.version)
+            path = os.path.join(folder, str(version))
+            os.makedirs(folder, exist_ok=True)
+            with quiet_start():  # converters say much
+                task.export(path, options.format)
     print(f"Wrote {path}")

@@ -47,7 +47,7 @@ def run(args):
     else:
         summary = indexing.index_data(
             *(options.model, data, options.data.split, folder),
-            *(options.of, options.kind, options.batch_size),
+            *(options.of, options.kind, options.batch_size, console),
         )
         console.print(
             f"Added {summary['added']}; {summary['count']} are in {folder} ({summary['kind']}, "

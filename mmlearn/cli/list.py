@@ -23,16 +23,29 @@ class List:
 
 
 def run(args):
-    """Prints the names, one a line."""
+    """Prints the names, one a line; encoders a line per modality."""
     kind = find(tyro.cli(List, prog="python -m mmlearn list", args=args).kind, KINDS, "kind")
-    print("\n".join(_names(kind)))
+    found = registry(kind)
+    if kind == "encoders":
+        names = [f"{modality}: {', '.join(sorted(each))}" for modality, each in found.items()]
+    else:
+        names = sorted(found)
+    print("\n".join(names))
 
 
-def _names(kind):
+def registry(kind):
+    """Returns what there is of a kind.
+
+    Args:
+        kind: str, one of `KINDS`.
+
+    Returns:
+        A dict of name to component; of encoders a dict of such dicts by modality.
+    """
     if kind == "experiments":
-        return sorted(EXPERIMENTS)
+        return EXPERIMENTS
     if kind == "sources":
-        return sorted(SOURCES)
+        return SOURCES
     with quiet_start():
         from data_prep.augment import AUGMENTATIONS
         from data_prep.mix import MIXES
@@ -44,16 +57,13 @@ def _names(kind):
         from mmlearn.losses.consistency import CONSISTENCIES
         from mmlearn.training.loggers import LOGGERS
         from mmlearn.training.objectives import OBJECTIVES
-    if kind == "encoders":
-        known = {**ENCODERS, "images, presets of KerasHub": PRESETS}
-        return [f"{modality}: {', '.join(sorted(names))}" for modality, names in known.items()]
-    named = {
+    return {
         "augmentations": {**AUGMENTATIONS, **MIXES},
         "consistencies": CONSISTENCIES,
+        "encoders": {**ENCODERS, "images, presets of KerasHub": PRESETS},
         "fusions": FUSIONS,
         "loggers": LOGGERS,
         "losses": {**classification.LOSSES, **regression.LOSSES},
         "objectives": OBJECTIVES,
         "tasks": TASKS,
-    }
-    return sorted(named[kind])
+    }[kind]

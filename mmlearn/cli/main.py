@@ -6,6 +6,7 @@ import sys
 
 from data_prep.names import find
 
+BACKENDS = ("tensorflow", "jax")  # of Keras
 VERBS = {
     "train": "train an experiment and save the model, the SavedModel and figures",
     "tune": "search good settings of an experiment",
@@ -28,6 +29,7 @@ VERBS = {
     "prune": "remove what matters least of a saved model, and train it further",
     "distill": "train a smaller model by a saved one",
     "cascade": "one modality answers first, and what that saves and costs",
+    "check": "whether this machine has what is needed, and what to do",
     "list": "what can be named in a config",
     "config": "show the resolved config of an experiment",
 }
@@ -40,7 +42,8 @@ def main(args=None):
         args: list of str, or `None` for those of the process.
 
     Returns:
-        The exit code: 0, 2 after a user's error, 1 after any other.
+        The exit code: 0, or what the command returns (`check`); 2 after a user's error, 1 after any
+        other.
     """
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
@@ -52,7 +55,8 @@ def main(args=None):
         return 0
     try:
         find(args[0], VERBS, "command")
-        importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:])
+        _check_backend()
+        return importlib.import_module(f"mmlearn.cli.{args[0]}").run(args[1:]) or 0
     except KeyboardInterrupt:
         print(
             "Stopped. `train`, `tune` and `ablate` go on when the same command is repeated.",
@@ -62,13 +66,38 @@ def main(args=None):
     except Exception as error:
         if debug:
             raise
+        message = _message(error)
         is_users = isinstance(error, (ValueError, OSError, FloatingPointError))
-        message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name):
+            is_users = True
+            message += (
+                ". Fix: pip install -e . in the project's folder; `python -m mmlearn check` says "
+                "what else is missing."
+            )
         prefix = "Error" if is_users else f"Internal error, {type(error).__name__}"
         hint = "" if is_users else " (--debug shows where)"
         print(f"{prefix}: {message}{hint}", file=sys.stderr)
         return 2 if is_users else 1
-    return 0
+
+
+def _check_backend():
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"mmlearn runs on TensorFlow, and trains on JAX as well. Received: KERAS_BACKEND={backend}. "
+            f"Fix: KERAS_BACKEND={BACKENDS[0]}, or unset it."
+        )
+
+
+def _message(error):
+    if isinstance(error, OSError) and error.filename and error.strerror and "Fix" not in str(error):
+        what = f"{os.fspath(error.filename)!r}: {error.strerror}"
+        return f"{what}. Fix: check the path, and that you may read and write it."
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_ours(module):
+    return (module or "").split(".")[0] in ("mmlearn", "data_prep")
 
 
 def _usage():

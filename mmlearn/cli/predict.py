@@ -125,7 +125,9 @@ def _number(name, value):
     try:
         return float(value)
     except ValueError:
-        raise ValueError(f"--table: {name!r} takes numbers. Received: {value!r}.") from None
+        raise ValueError(
+            f"--table: the column {name!r} takes numbers. Received: {value!r}. Fix: such as {name}=1.5."
+        ) from None
 
 
 def _match(task, x):
@@ -194,7 +196,9 @@ def _read(options):
     for word in options.table:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise ValueError(f"--table takes COLUMN=VALUE. Received: {word!r}.")
+            raise ValueError(
+                f"--table takes COLUMN=VALUE. Received: {word!r}. Fix: such as --table age=30 city=Rome."
+            )
         # As it is written: whether "1.50" is a number or a name, the model knows.
         x.setdefault("table", {})[name] = [value]
     return x

@@ -122,7 +122,10 @@ def backbone_rows(experiment, words=()):
     for word in words:
         modality, equals, name = word.partition("=")
         if not equals or not name:
-            raise ValueError(f"A backbone must read MODALITY=NAME. Received: {word!r}.")
+            raise ValueError(
+                f"A backbone must read MODALITY=NAME. Received: {word!r}. Fix: such as --backbones "
+                "images=cnn; `python -m mmlearn list encoders` has the names."
+            )
         find(modality, experiment.model.modalities, "modality of the experiment")
         known = ENCODERS[modality]
         if modality != "images" or (name not in known and image_presets.find(name) is None):
@@ -147,7 +150,10 @@ def own_rows(experiment, words=()):
         name, colon, changes = word.partition(":")
         name = name.strip()
         if not colon or not name or not changes.strip():
-            raise ValueError(f"A row must read NAME: PATH=VALUE PATH=VALUE. Received: {word!r}.")
+            raise ValueError(
+                f"A row must read NAME: PATH=VALUE PATH=VALUE. Received: {word!r}. Fix: in quotes, such "
+                'as --row "two layers: model.fusion.options.num_layers=2".'
+            )
         try:
             parameters = read_space(changes.split(), experiment)
         except ValueError as error:

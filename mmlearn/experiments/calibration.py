@@ -15,6 +15,7 @@ from mmlearn.experiments.config import to_dict
 from mmlearn.experiments.output import MEASURED, check_output, replacing, write_json
 from mmlearn.experiments.run import versions
 from mmlearn.experiments.scoring import name_bad_images, open_fitting_source
+from mmlearn.experiments.watched import watched
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
 from mmlearn.serving.versions import default_name, export_version
@@ -36,6 +37,7 @@ def calibrate_model(
     thresholds="global",
     batch_size=32,
     output=None,
+    console=None,
 ):
     """Fits a saved model's temperatures and thresholds and saves it with them.
 
@@ -50,6 +52,7 @@ def calibrate_model(
         thresholds: likewise, see `mmlearn.evaluation.calibrate`.
         batch_size: int.
         output: str. The folder, by default `saved_models/MODEL-calibrated`.
+        console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         The record, which is also in `calibration.json`: a dict of `output`, `model`, `config`, `heads`
@@ -68,8 +71,9 @@ def calibrate_model(
     groups = source.examples(split).groups
     dataset = build_dataset(source, split, task.preprocessor, batch_size)
     try:
-        calibrated, reports = calibrate(task, dataset, groups, temperatures, thresholds)
-        found = [predict(each, dataset) for each in (task.with_calibration(), calibrated)]
+        with watched(dataset, console, "predicting") as passes:
+            calibrated, reports = calibrate(task, passes, groups, temperatures, thresholds)
+            found = [predict(each, passes) for each in (task.with_calibration(), calibrated)]
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise name_bad_images(source, (split,)) or error from None
     record = {

@@ -187,7 +187,7 @@ class TrainingConfig:
     precision: str = "auto"
     """`float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: what the devices compute fastest."""
     strategy: str = "mirrored"
-    """`mirrored`, `multi_worker` (several hosts, see the README) or `none`."""
+    """`mirrored`, `multi_worker` (several hosts, see mmlearn/training/devices.md) or `none`."""
     num_replicas: int | None = None
     """Of `mirrored`: by default all GPUs, or one; on a CPU, that many logical devices. With JAX, one."""
     seed: int = 0
@@ -352,7 +352,9 @@ def from_dict(cls, values, where="config"):
     try:
         return cls(**{k: _restore(fields[k], v, f"{where}.{k}") for k, v in values.items()})
     except TypeError as error:
-        raise ValueError(f"{where} is not complete or has a wrong type: {error}.") from None
+        raise ValueError(
+            f"{where} is not complete or has a wrong type: {error}. Fix: repair the file."
+        ) from None
 
 
 def _restore(kind, value, where):
@@ -389,5 +391,8 @@ def read_run(path):
             record = json.load(file)
         config, fingerprint = record["config"], record["data"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path!r} is not the run.json of a run ({error}).") from None
+        raise ValueError(
+            f"{path!r} is not the run.json of a run ({error}). Fix: pass that of a run's output folder, such "
+            "as saved_models/shapes/run.json, or the name of an experiment."
+        ) from None
     return from_dict(Experiment, config, f"{path}: config"), fingerprint

@@ -18,6 +18,7 @@ from mmlearn.evaluation.per_class import false_rate, miss_rate, order_by_errors,
 from mmlearn.evaluation.slices import LEVEL, compare_slices
 from mmlearn.experiments.findings import leave_findings
 from mmlearn.experiments.opened import open_model_and_data
+from mmlearn.experiments.watched import watched
 
 NAMED = 4  # wrong labels under a picture
 SHOWN_CLASSES = 15  # in the table; all are in the JSON
@@ -35,6 +36,7 @@ def find_failures(
     seed=0,
     output=None,
     command="",
+    console=None,
 ):
     """Finds the worst examples, the errors of each class, and slices that are worse than the rest.
 
@@ -51,6 +53,7 @@ def find_failures(
         seed: int. Of all draws.
         output: str. The folder in which `evidence/` is made, by default the model's.
         command: str. For the record.
+        console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         The evidence, see `mmlearn.analysis.evidence`, with `slices` (see `compare_slices`), `classes`
@@ -62,14 +65,15 @@ def find_failures(
         ValueError: when the model, the data or an option is not right.
     """
     if num_worst < 1:
-        raise ValueError(f"`num_worst` must be at least 1. Received: num_worst={num_worst}.")
+        raise ValueError(f"`num_worst` (--worst) must be at least 1. Received: {num_worst}.")
     opened = open_model_and_data(model, data, split, batch_size, max_examples, seed)
     task, source = opened.task, opened.source
     head = task.described[task.main_output]
     if threshold is None:
         threshold = 0.5 if head.thresholds is None else np.asarray(head.thresholds)
     with opened.naming_bad_images():
-        _, found = evaluate(task, opened.dataset, opened.prior)
+        with watched(opened.dataset, console, "predicting") as dataset:
+            _, found = evaluate(task, dataset, opened.prior)
         found = {name: found[task.own_name(name, head)] for name in ("labels", "fused")} | {
             m: found[task.own_name(m, head)]
             for m in task.backbone.modalities

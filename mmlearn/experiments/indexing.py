@@ -14,6 +14,7 @@ from mmlearn.analysis.gallery import plot_gallery
 from mmlearn.evaluation.embedded import embed_texts
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.scoring import name_bad_images
+from mmlearn.experiments.watched import watched
 from mmlearn.models import ImageTextRetriever
 from mmlearn.models.fingerprint import fingerprint
 from mmlearn.models.mismatched_pairs import HARDNESS
@@ -46,7 +47,9 @@ def default_folder(model, what="images"):
     return f"{model.rstrip(os.sep)}-index-{what}"
 
 
-def index_data(model, data, split, folder=None, what="images", kind="auto", batch_size=32):
+def index_data(
+    model, data, split, folder=None, what="images", kind="auto", batch_size=32, console=None
+):
     """Adds the images, or the captions, of a split to an index, which is made where there is none.
 
     What is in the index already, by its id, is not embedded again.
@@ -59,6 +62,7 @@ def index_data(model, data, split, folder=None, what="images", kind="auto", batc
         what: `"images"` or `"text"`. The ids of captions are those of their images with `#0`, `#1`, ...
         kind: str, of a new index, see `mmlearn.serving.search_index`.
         batch_size: int.
+        console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         A dict of `folder`, `added`, `count`, `kind` and `recall`, that of 10 against the exact index:
@@ -84,7 +88,7 @@ def index_data(model, data, split, folder=None, what="images", kind="auto", batc
     if what == "text":
         embeddings = embed_texts(task, labels)[0] if labels else None
     else:
-        embeddings = _embed_images(task, source, split, set(ids), batch_size)
+        embeddings = _embed_images(task, source, split, set(ids), batch_size, console)
     if ids:
         index.add(ids, embeddings, labels)
     queries = _queries(task, examples) if what == "images" else None
@@ -125,7 +129,7 @@ def _entries(examples, what):
     ]
 
 
-def _embed_images(task, source, split, wanted, batch_size):
+def _embed_images(task, source, split, wanted, batch_size, console):
     rows = np.flatnonzero([name in wanted for name in source.examples(split).ids])
     if not len(rows):
         return None
@@ -135,7 +139,8 @@ def _embed_images(task, source, split, wanted, batch_size):
         chosen, split, type(task.preprocessor)({"images": converter}), batch_size
     )
     try:
-        found = [task.encode_inputs(x, "images")["embedding"] for x, *_ in dataset]
+        with watched(dataset, console, "embedding") as batches:
+            found = [task.encode_inputs(x, "images")["embedding"] for x, *_ in batches]
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         raise name_bad_images(source, (split,)) or error from None
     return np.concatenate([np.asarray(each) for each in found])

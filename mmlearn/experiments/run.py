@@ -291,19 +291,27 @@ def open_sources(experiment, hosts, console):
         The three, the last two maybe `None`, and the list of `Unreadable` images, which are left out.
     """
     config = experiment.data
-    with hosts.chief_first():
+    # A synthetic data set is drawn here, where it is not there yet.
+    with hosts.chief_first(), console.status("preparing the data"):
         source = build_source(config)
         where = (experiment, _output(experiment), console)
         earlier = open_earlier(*where) or open_smaller(*where)
         unlabeled = build_unlabeled(experiment.unlabeled, config)
-    source, skipped = without_unreadable(source, ("train", "val"), config.max_unreadable)
+    splits = ("train", "val")
+    with progress_bar(console) as bar:
+        line = bar.add_task("reading", visible=False, status="every file once")
+
+        def show(done, total):
+            bar.update(line, completed=done, total=total, visible=True)
+
+        source, skipped = without_unreadable(source, splits, config.max_unreadable, show)
+        if unlabeled is not None:
+            unlabeled, more = without_unreadable(unlabeled, splits, config.max_unreadable, show)
+            skipped = [*skipped, *more]
     modalities = earlier.modalities if earlier else experiment.model.modalities
-    source, num_empty = without_empty(source, ("train", "val"), modalities)
+    source, num_empty = without_empty(source, splits, modalities)
     if earlier is not None:
         source = earlier.join(source, experiment, console)
-    if unlabeled is not None:
-        unlabeled, more = without_unreadable(unlabeled, ("train", "val"), config.max_unreadable)
-        skipped = [*skipped, *more]
     for item in skipped[:SHOWN]:
         console.print(f"[bold]left out[/]: {item.path} {item.reason}", highlight=False)
     if len(skipped) > SHOWN:

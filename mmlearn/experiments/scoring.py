@@ -13,12 +13,13 @@ from data_prep.screening import find_unreadable, without_empty, without_unreadab
 from mmlearn.evaluation.availability import availability_grid, check_has_grid, predict_subsets
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.tasks import kind_of
+from mmlearn.experiments.watched import watched
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
 from mmlearn.models.task import MultimodalTask
 
 
-def evaluate_model(model, data, split="val", batch_size=32, availability=False):
+def evaluate_model(model, data, split="val", batch_size=32, availability=False, console=None):
     """Scores a saved model on a split of a data set.
 
     Args:
@@ -27,6 +28,7 @@ def evaluate_model(model, data, split="val", batch_size=32, availability=False):
         split: str.
         batch_size: int.
         availability: bool. Whether to score it with modalities missing as well.
+        console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         A dict of `metrics`, `intervals`, `comparisons` and `per_class`, see `Measured`;
@@ -56,13 +58,13 @@ def evaluate_model(model, data, split="val", batch_size=32, availability=False):
         "split": split,
     }
     try:
-        measured = kind_of(task).measure(task, source, split, dataset, prior)
+        with watched(dataset, console, "scoring") as passes:
+            measured = kind_of(task).measure(task, source, split, passes, prior)
+            grid = availability_grid(*predict_subsets(task, passes)) if availability else None
         return {
             "metrics": measured.metrics,
             **measured.details,
-            "availability": (
-                availability_grid(*predict_subsets(task, dataset)) if availability else None
-            ),
+            "availability": grid,
             "fitted_here": fitted_here,
         }
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:

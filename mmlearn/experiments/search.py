@@ -275,7 +275,7 @@ def _run_trial(trial, study, search, output, console, title):
         scores = next(iter(fitted.measured.metrics.values()))  # of the model itself
         value = find(search.metric, scores, "metric of this task")
         if not np.isfinite(value):
-            raise ValueError(f"{search.metric} is {value}.")
+            raise ValueError(f"{search.metric} is {value}, which cannot be compared.")
         trial.set_user_attr("data", fitted.data_print)
         trial.set_user_attr("seconds", round(time.monotonic() - start, 2))
         study.tell(trial, value)

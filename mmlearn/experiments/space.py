@@ -127,7 +127,9 @@ def _kinds(experiment, path):
         elif isinstance(here, dict):
             here, kind = here.get(part), typing.get_args(kind)[1]
         else:
-            raise ValueError(f"{where!r} of the space has no parts. Received: {path!r}.")
+            raise ValueError(
+                f"{where!r} of the space has no parts. Received: {path!r}. Fix: {where}."
+            )
     if dataclasses.is_dataclass(here) or isinstance(here, (tuple, dict)):
         parts = range(len(here)) if isinstance(here, tuple) else here
         parts = _settings(here, path) if dataclasses.is_dataclass(here) else parts

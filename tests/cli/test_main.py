@@ -132,6 +132,26 @@ def test_internal_errors_exit_with_1_and_one_line(monkeypatch, capfd):
         main(["list", "fusions", "--debug"])
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ModuleNotFoundError("No module named 'rich'", name="rich"), "python -m mmlearn check"),
+        (
+            PermissionError(13, "Permission denied", "/a/file"),
+            "'/a/file': Permission denied. Fix: ",
+        ),
+    ],
+)
+def test_what_a_machine_lacks_is_a_users_error_with_the_fix(raised, said, monkeypatch, capfd):
+    import mmlearn.cli.list
+
+    def broken(args):
+        raise raised
+
+    monkeypatch.setattr(mmlearn.cli.list, "run", broken)
+    assert said in error(capfd, "list", "fusions")
+
+
 def test_output_that_cannot_be_written_fails_before_the_work(tmp_path, capfd):
     (tmp_path / "file").write_text("")
     message = error(capfd, "train", "--output", tmp_path / "file" / "run", "--data.root", tmp_path)

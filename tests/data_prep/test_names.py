@@ -47,7 +47,7 @@ def test_call_suggests_the_option_that_was_meant():
 
 
 def test_call_names_the_required_option_that_is_missing():
-    message = r"^The fusion 'concat' needs the option 'size'\. Received: \{'depth': 5\}\.$"
+    message = r"^The fusion 'concat' needs the option 'size'\. Received: \{'depth': 5\}\. Fix: add size=VALUE to its options\.$"
     with pytest.raises(ValueError, match=message):
         names.call(make, {"depth": 5}, "fusion 'concat'")
 

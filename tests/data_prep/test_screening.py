@@ -324,8 +324,12 @@ def test_what_passes_can_be_decoded_at_any_size(tmp_path):
             data[position] = random.integers(256)
         paths.append(tmp_path / f"{row}.jpg")
         put(bytes(data))(paths[-1])
-    bad = {item.row for item in find_unreadable(source_of(all=paths), "all")}
+    seen = []
+    found = find_unreadable(source_of(all=paths), "all", progress=lambda *done: seen.append(done))
+    bad = {item.row for item in found}
     assert 100 < len(bad) < 250
+    assert seen == [(50, 300), (100, 300), (150, 300), (200, 300)][: len(seen) - 1] + [(300, 300)]
+    assert len(seen) > 1
 
     def passes(row, image_size):
         with open(paths[row], "rb") as file:

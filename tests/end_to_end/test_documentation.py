@@ -1,50 +1,81 @@
-"""Every Python block of the README files runs, in order, on the small main job."""
+"""The blocks of the pages run as a reader would run them, on the small main job.
 
+Python always runs. Commands run where the comment above their block says what they need; all others are
+checked by `tests/documentation/test_commands.py`.
+"""
+
+import json
 import os
-import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-PAGES = ("README.md", "saved_models/README.md")
+from tests.documentation.pages import PAGES, ROOT, blocks, commands
+
+SERVER = "a server"  # what a block may need besides files
+# Pages whose commands train or measure for long.
+SLOW = (
+    *("mmlearn/analysis/README.md", "mmlearn/compression/README.md"),
+    *("mmlearn/evaluation/README.md",),
+)
+# Runs steps in order, as a reader does in one session, each with names of its own. A traceback names the
+# page and the line.
+RUNNER = """
+import json, sys
+for step in json.load(sys.stdin):
+    if isinstance(step["run"], str):
+        lines = "\\n" * (step["line"] - 1) + step["run"]
+        exec(compile(lines, step["page"], "exec"), {"__name__": "__main__"})
+    else:
+        from mmlearn.cli.main import main
+        assert main([*step["run"], "--debug"]) == 0, step
+"""
 
 
-def blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
+def steps(page):
+    """What of a page is run, in its order: dicts with `page`, `line`, `run`, `needs`."""
+    found = []
+    for block in blocks(page, "python", "bash"):
+        if block.language == "python":
+            runs = [block.code]
+        else:
+            runs = [words[1:] for words in commands(block.code) if words[0] == "mmlearn"]
+            runs = runs if block.needs else []
+        found += [
+            {"page": page, "line": block.line, "run": run, "needs": block.needs} for run in runs
+        ]
+    return found
 
 
-def names(page):
-    return [f"{page}-{i}" for i, _ in enumerate(blocks(page))]
+def is_alone(step):
+    """Whether a block claims to need nothing of this project."""
+    return isinstance(step["run"], str) and not re.search(
+        r"^(from|import) (mmlearn|data_prep)", step["run"], re.M
+    )
 
 
 @pytest.fixture
-def user_folder(main_job, tmp_path, monkeypatch):
+def user_folder(main_job, tmp_path):
     """A folder as it is after the main job, with the small model in it."""
     output, _ = main_job
     shutil.copytree(output, tmp_path / "saved_models" / "shapes")
+    shutil.copytree(output.parent / "data", tmp_path / "data" / "shapes")
     photos = sorted((output.parent / "data" / "val").iterdir())
-    (tmp_path / "data" / "shapes" / "val").mkdir(parents=True)
     for number in (6001, 6002):
         shutil.copy(photos.pop(), tmp_path / "data" / "shapes" / "val" / f"{number:012d}.jpg")
-    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.mark.large
-@pytest.mark.parametrize(
-    "code",
-    [code for page in PAGES for code in blocks(page)],
-    ids=[name for page in PAGES for name in names(page)],
-)
-def test_python_blocks_run(code, user_folder):
-    # In a process of its own: what other tests have imported must not help.
+def run(session, folder, environment):
+    """Runs steps in a process of their own: what tests have imported must not help."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-W", "error::UserWarning", "-c", RUNNER],
+        input=json.dumps(session),
+        cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -52,30 +83,53 @@ def test_python_blocks_run(code, user_folder):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_benchmarks_of_the_readme_exist():
-    pages = ("README.md", "mmlearn/evaluation/README.md")
-    text = "".join((ROOT / page).read_text() for page in pages)
-    for name in re.findall(r"tests\.benchmarks\.(\w+)", text):
-        assert (ROOT / "tests" / "benchmarks" / f"{name}.py").is_file(), name
+@pytest.fixture
+def server(user_folder, environment):
+    """Serves the small model on any free port, which is returned."""
+    command = [sys.executable, "-m", "mmlearn", "serve", "saved_models/shapes"]
+    process = subprocess.Popen(
+        [*command, "--rest-port", "0", "--grpc-port", "0"],
+        cwd=user_folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline()
+    yield re.search(r"http://127.0.0.1:(\d+)", line)[1]
+    process.terminate()
+    process.communicate(timeout=60)
 
 
-def test_training_commands_of_the_readme_are_understood():
-    from mmlearn.cli.train import parse
-
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    commands = re.findall(r"^mmlearn train (.*?)(?: +#.*)?$", text, re.M)
-    assert len(commands) > 10
-    for command in commands:
-        if ".json" not in command:  # of a run
-            parse(shlex.split(command))
+@pytest.fixture
+def environment():
+    """The environment of a reader's process, in which the project is installed."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def test_commands_of_the_readme_exist():
-    from mmlearn.cli.main import VERBS
+def run_all(found, folder, environment):
+    """Runs what is ours in one process, in its order, and then each block that is alone in its own."""
+    run([step for step in found if not is_alone(step)], folder, environment)
+    for step in filter(is_alone, found):
+        run([step], folder, environment)
 
-    text = (ROOT / "README.md").read_text()
-    used = set(re.findall(r"^(?:python -m )?mmlearn (\w+)|`mmlearn (\w+)", text, re.M))
-    assert {a or b for a, b in used} <= set(VERBS)
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z-]+)", text):
-        assert f"\n{target}:" in makefile, target
+
+@pytest.mark.large
+def test_blocks_run(user_folder, environment):
+    pages = [page for page in PAGES if page not in SLOW]
+    found = [step for page in pages for step in steps(page) if SERVER not in step["needs"]]
+    assert len(found) > 20
+    run_all(found, user_folder, environment)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", SLOW)
+def test_slow_blocks_run(page, user_folder, environment):
+    run_all(steps(page), user_folder, environment)
+
+
+@pytest.mark.large
+def test_blocks_run_that_ask_a_server(user_folder, environment, server):
+    found = [step for page in PAGES for step in steps(page) if SERVER in step["needs"]]
+    assert len(found) >= 3
+    asked = json.loads(json.dumps(found).replace("localhost:8501", f"localhost:{server}"))
+    run_all(asked, user_folder, environment)

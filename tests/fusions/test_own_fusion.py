@@ -1,22 +1,20 @@
-"""The README's own fusion, from its very lines: trained a step, saved, loaded."""
+"""The documentation's own fusion, from its very lines: trained a step, saved, loaded."""
 
 import importlib.util
-import pathlib
-import re
 
 import keras
 import numpy as np
 
 from mmlearn import MultimodalBackbone, MultimodalClassifier, encoders
 from tests import checks
+from tests.documentation.pages import blocks
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
 BOTH = ("images", "text")
 
 
-def test_the_fusion_of_the_readme_trains_and_reloads(tmp_path):
-    section = README.read_text().split("### A fusion of your own\n")[1]
-    code = re.search(r"^```python\n(.*?)^```", section, re.S | re.M)[1]
+def test_the_fusion_of_the_page_trains_and_reloads(tmp_path):
+    (block,) = blocks("mmlearn/fusions/README.md", "python")
+    code = block.code
     assert len(code.splitlines()) <= 15
     path = tmp_path / "my_fusion.py"
     path.write_text(code)

@@ -1,23 +1,22 @@
-"""The lines of the README for Kubernetes: they name what an export writes and what a server offers."""
+"""The lines for Kubernetes and docker: they name what an export writes and what a server offers."""
 
-import pathlib
 import re
 
 import pytest
 
 from mmlearn.serving.server_config import write_server_config
+from tests.documentation.pages import blocks, commands
 
 yaml = pytest.importorskip("yaml", reason="needs the extra `dev`")
 
-ROOT = pathlib.Path(__file__).parents[2]
 NAME = "shapes"  # of the model, in the whole section
 
 
 @pytest.fixture(scope="module")
 def objects():
-    """The objects of the README by kind."""
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
-    return {content["kind"]: content for content in yaml.safe_load_all(block)}
+    """The objects of the page by kind."""
+    (block,) = blocks("mmlearn/serving/kubernetes.md", "yaml")
+    return {content["kind"]: content for content in yaml.safe_load_all(block.code)}
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +74,8 @@ def test_the_service_and_the_autoscaler_find_the_pods(objects, pod):
 
 def test_docker_and_kubernetes_run_the_same_server(pod):
     (container,) = pod["spec"]["containers"]
-    command = re.search(r"^docker run .*?(?=^```)", (ROOT / "README.md").read_text(), re.S | re.M)[
-        0
-    ]
-    words = command.replace("\\\n", " ").split()
+    found = [c for b in blocks("mmlearn/serving/README.md", "bash") for c in commands(b.code)]
+    (words,) = [command for command in found if command[:2] == ["docker", "run"]]
     assert container["image"] in words
     assert words[words.index(container["image"]) + 1 :] == container["args"]
-    assert f':{container["volumeMounts"][0]["mountPath"]}"' in command
+    assert any(word.endswith(f":{container['volumeMounts'][0]['mountPath']}") for word in words)
