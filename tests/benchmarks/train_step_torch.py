@@ -50,8 +50,10 @@ class Classifier(nn.Module):
         grid = self.images_encoder(images).last_hidden_state
         regions = grid.flatten(2).transpose(1, 2) + self.positions
         words = self.text_encoder(token_ids, mask).last_hidden_state
-        present = torch.rand(len(images), 2, device=images.device) >= DROPOUT
-        present[:, 0] |= ~present[:, 1]
+        present = torch.ones(len(images), 2, dtype=torch.bool, device=images.device)
+        if self.training:
+            present = torch.rand(len(images), 2, device=images.device) >= DROPOUT
+            present[:, 0] |= ~present[:, 1]
         known = [torch.ones_like(mask[:, :1]).expand(-1, 49), mask]
         tokens = [
             torch.where(
