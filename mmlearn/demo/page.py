@@ -72,9 +72,14 @@ def looks():
     """What `gradio.mount_gradio_app` takes of the looks: no font that would have to be fetched."""
     fonts = ["system-ui", "sans-serif"]
     theme = gr.themes.Default(primary_hue="blue", font=fonts, font_mono=["monospace"])
-    contrast = {"button_primary_background_fill": "*primary_600"}
-    contrast["button_primary_background_fill_hover"] = "*primary_700"
-    return {"theme": theme.set(**contrast), "css": (_FOLDER / "page.css").read_text("utf-8")}
+    theme.set(  # what Gradio has of contrast is not enough to read by
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        block_info_text_color="*neutral_600",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+    )
+    return {"theme": theme, "css": (_FOLDER / "page.css").read_text("utf-8")}
 
 
 def _predict_tab(task, examples):

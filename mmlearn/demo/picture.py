@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from html import escape
 
 import matplotlib
-import numpy as np
 
 from mmlearn.demo.photos import png_url
 
-OPACITY = 0.6  # of a map over the image, as in the figures of `explain`
+OPACITY = 0.3, 0.75  # of a map over the image, where it is lowest and where it is highest
 _COLORS = matplotlib.colormaps["inferno"]
 
 
@@ -76,8 +75,8 @@ def _group(group):
 
 
 def _paint(heat):
-    colors = _COLORS(np.clip(heat, 0, 1), alpha=OPACITY, bytes=True)
-    return np.ascontiguousarray(colors)
+    lowest, highest = OPACITY
+    return _COLORS(heat, alpha=lowest + (highest - lowest) * heat, bytes=True)
 
 
 def _frame(number, left, top, right, bottom):

@@ -12,7 +12,7 @@ from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
 
 MAX_CHARACTERS = 10_000  # of a text
-NUM_LABELS = 3  # whose maps are made
+NUM_LABELS = 3  # whose maps are made, by default
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def open_predictor(model):
     return task
 
 
-def predict_example(task, photo=None, text="", left_out=()):
+def predict_example(task, photo=None, text="", left_out=(), num_labels=NUM_LABELS):
     """Predicts, and explains, as far as the model and the example allow.
 
     Args:
@@ -96,6 +96,7 @@ def predict_example(task, photo=None, text="", left_out=()):
         text: str. Empty or blank counts as none.
         left_out: collection of the modalities that are given and shall not be used: the learned missing
             tokens stand in for them, and the changes are noted.
+        num_labels: int. How many labels get maps, the likeliest, or the first of numbers.
 
     Returns:
         `Prediction`.
@@ -126,8 +127,8 @@ def predict_example(task, photo=None, text="", left_out=()):
         words, remarks = maps or [], [remark] if remark else []
     elif "images" in used and "text" in task.backbone.modalities:
         remarks = ["With a text as well, each of its words shows where in the image it looks."]
-    if "images" in used:
-        labels = _label_maps(task, inputs, found[task.main_output][0])
+    if "images" in used and num_labels:
+        labels = _label_maps(task, inputs, found[task.main_output][0], num_labels)
     return Prediction(heads, weights, words, labels, remarks)
 
 
@@ -150,7 +151,8 @@ def answer_question(task, photo, question):
         raise ValueError("There is no image to ask about. Fix: give one.")
     if not (question or "").strip():
         raise ValueError("There is no question. Fix: ask one.")
-    prediction = predict_example(task, photo, question)
+    # What speaks for an answer in the image without the question says nothing.
+    prediction = predict_example(task, photo, question, num_labels=0)
     inputs = task.read_inputs({"images": [photo.data], "text": [question]})
     image = np.asarray(inputs["images"][0]).round().astype(np.uint8)
     reasons = rationale(task, image, question)
@@ -185,11 +187,11 @@ def _rows(head, values):
     return HeadRows(head.name, rows, head.is_regression, head.temperatures is not None)
 
 
-def _label_maps(task, inputs, predicted):
-    """Grad-CAM of the likeliest labels, or of the first numbers, each map of the sum 1."""
+def _label_maps(task, inputs, predicted, count):
+    """Grad-CAM of labels, each map of the sum 1."""
     head = task.described[task.main_output]
     order = np.arange(len(predicted)) if head.is_regression else np.argsort(-predicted)
-    columns = order[:NUM_LABELS]
+    columns = order[:count]
     repeated = {
         name: np.repeat(values[:1], len(columns), axis=0) for name, values in inputs.items()
     }

@@ -62,9 +62,9 @@ def answer_html(prediction, reasons, photo):
             f"“{reasons['answer_without']}”, and “{reasons['answer']}” has "
             f"{reasons['probability_without']:.1%}."
         )
-    groups = [Group(WORDS, prediction.word_maps), Group(LABELS, prediction.label_maps)]
-    table = f"{answer}{_head(head, False)}{_weights(prediction.modality_weights)}"
-    return _result(table, picture_html(photo.pixels, groups, boxes) + _remarks(remarks))
+    picture = picture_html(photo.pixels, [Group(WORDS, prediction.word_maps)], boxes)
+    table = f"{answer}{_head(head, False, 'answer')}{_weights(prediction.modality_weights)}"
+    return _result(table, picture + _remarks(remarks))
 
 
 def caption_html(caption, photo):
@@ -101,11 +101,11 @@ def _result(first, second):
     return f'<div class="mm-result"><div>{first}</div><div>{second}</div></div>'
 
 
-def _head(head, is_named):
+def _head(head, is_named, label="label"):
     has_change = any(row.change is not None for row in head.rows)
     has_thresholds = any(row.is_predicted is not None for row in head.rows)
     kind = "value" if head.is_regression else "probability"
-    names = ["target" if head.is_regression else "label", kind]
+    names = ["target" if head.is_regression else label, kind]
     names += ["change"] * has_change + ["predicted"] * has_thresholds
     top = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = [_row(row, head.is_regression, has_change, has_thresholds) for row in head.rows]
