@@ -166,8 +166,8 @@ def _caption_tab(task, examples):
         return results.caption_html(write_caption(task, photo, beginning), photo)
 
     triggers = [photo.upload, beginning.submit, button.click]
-    examples = [(path, "") for path, _ in examples]  # their captions are what is to be written
-    _connect(describe, [photo, beginning], result, triggers, examples)
+    # Of the images alone: their captions are what is to be written.
+    _connect(describe, [photo, beginning], result, triggers, examples, ("images",))
 
 
 def _connect(act, inputs, result, triggers, examples=(), modalities=("images", "text")):
