@@ -15,6 +15,7 @@ _EXPORTS = {
 }
 _PACKAGES = (
     "analysis",
+    "demo",
     "encoders",
     "evaluation",
     "experiments",

@@ -33,7 +33,9 @@ ALLOWED = {
     "serving": ("serving", *BELOW_3),
     "compression": ("compression", "training", "evaluation", *BELOW_3),
     "experiments": ("experiments", *LEVEL_3, *BELOW_3),
-    "cli": ("cli", "experiments", *LEVEL_3, *BELOW_3),
+    # Beside the experiments, whose search and sources it shows; they know nothing of it.
+    "demo": ("demo", "experiments", *LEVEL_3, *BELOW_3),
+    "cli": ("cli", "demo", "experiments", *LEVEL_3, *BELOW_3),
 }
 FILES = sorted([*ROOT.glob("mmlearn/**/*.py"), *ROOT.glob("data_prep/**/*.py")])
 

@@ -124,6 +124,35 @@ def read_tokens(task, text):
     return [tokenizer.id_to_token(int(token_id)) for token_id in real]
 
 
+def text_maps(task, explanation, text):
+    """The maps of the words of a text, as far as the model has any, and what is to be said of them.
+
+    Args:
+        task: a task with images, text and a preprocessor.
+        explanation: what `task.explain` returns for one example.
+        text: str, that of the example.
+
+    Returns:
+        maps: what `word_maps` returns, or `None` where the model has no attention of words to regions.
+        remark: str, why it has none, or why they say little; else `None`.
+    """
+    tokens = read_tokens(task, text)
+    if tokens is None or DIRECTION not in explanation.get("attention_scores", {}):
+        why = "its fusion has none" if tokens is not None else "it reads chunks, not words"
+        return None, (
+            f"The model has no attention of words to regions ({why}): Grad-CAM for the image and "
+            "integrated gradients for the text explain it instead."
+        )
+    grids = task.backbone.encoders["images"].grids
+    maps = word_maps(explanation, tokens, grids, *pointing_heads(task))
+    if max(map(math.prod, grids)) > 1:
+        return maps, None
+    return maps, (
+        "The image encoder pools the image to one region, and attention to one region is no choice: "
+        "the maps are flat whatever the model has learned."
+    )
+
+
 def plot_attention(image, maps, path, title="", columns=6):
     """Draws the image and, for each word, its map laid over it.
 
@@ -182,13 +211,9 @@ def draw_attention(task, source, folder, split="val", count=6):
     for row, example in dataset.as_numpy_iterator():
         caption, image = example["text"].decode(), example["images"]
         explanation = task.explain({"images": [image], "text": [caption]})
-        if DIRECTION not in explanation.get("attention_scores", {}):
+        maps, _ = text_maps(task, explanation, caption)
+        if maps is None:
             break
-        tokens = read_tokens(task, caption)
-        if tokens is None:
-            break
-        grids = task.backbone.encoders["images"].grids
-        maps = word_maps(explanation, tokens, grids, *pointing_heads(task))
         predicted = explanation[task.main_output][0]
         best, digits = np.argsort(-predicted)[:4], ".2f"
         if task.described[task.main_output].is_regression:

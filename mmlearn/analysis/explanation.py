@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from mmlearn.analysis.attention import (
     DIRECTION,
     plot_attention,
-    pointing_heads,
     read_tokens,
     region_maps,
     split_words,
+    text_maps,
     to_map,
-    word_maps,
 )
 from mmlearn.analysis.grad_cam import grad_cam
 from mmlearn.analysis.integrated_gradients import integrated_gradients
@@ -99,23 +98,14 @@ def explain_example(task, x, image, folder, label=None, count=3):
 
 
 def _explain_attention(task, found, image, text, title, path, record):
-    scores = found.get("attention_scores", {})
-    tokens = read_tokens(task, text)
-    if DIRECTION not in scores or tokens is None:
-        why = "its fusion has none" if tokens is not None else "it reads chunks, not words"
-        record["remarks"].append(
-            f"The model has no attention of words to regions ({why}): Grad-CAM for the image and "
-            "integrated gradients for the text explain it instead."
-        )
+    maps, remark = text_maps(task, found, text)
+    if remark is not None:
+        record["remarks"].append(remark)
+    if maps is None:
         return
+    scores, tokens = found["attention_scores"], read_tokens(task, text)
     grids, words = task.backbone.encoders["images"].grids, split_words(tokens)
-    if max(height * width for height, width in grids) == 1:
-        record["remarks"].append(
-            "The image encoder pools the image to one region, and attention to one region is no choice: "
-            "the maps are flat whatever the model has learned."
-        )
     record["words"] = [word for word, _ in words]
-    maps = word_maps(found, tokens, grids, *pointing_heads(task))
     plot_attention(image, maps, path("attention.png"), title=f"{text}\n{title}")
     values = scores[DIRECTION][0]
     by_head = [

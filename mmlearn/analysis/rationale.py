@@ -58,7 +58,8 @@ def rationale(task, image, question, count=3):
             }
         )
     before = explanation[task.main_output][0]
-    after = task.predict({"images": [hidden], "text": [question]}, verbose=0)[0]
+    # Not by `predict`, which takes a second to prepare for a batch of one.
+    after = task.explain({"images": [hidden], "text": [question]})[task.main_output][0]
     best = int(before.argmax())
     return {
         "question": question,

@@ -23,6 +23,7 @@ VERBS = {
     "index": "an index of images for a saved retriever, or of captions",
     "search": "images for a text or an image, or captions",
     "explain": "what a prediction is made of, in figures; or how far these can be trusted",
+    "demo": "a page in the browser that shows saved models",
     "export": "write a SavedModel for TF Serving, or ONNX, OpenVINO, LiteRT",
     "serve": "serve an exported model by REST and gRPC, as TF Serving does",
     "compress": "write a smaller form of a saved model, and measure what it costs",

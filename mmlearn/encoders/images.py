@@ -113,8 +113,8 @@ def _read_images(values, modality):
         [_read_image(value, f"{modality}[{row}]") for row, value in enumerate(values)], object
     )
     for start in range(0, len(files), 64):
-        _, status = images.decode_batch(tf.constant(files[start : start + 64]), 8)
-        for row in np.flatnonzero(status.numpy() == images.UNREADABLE)[:1] + start:
+        status = images.read_statuses(tf.constant(files[start : start + 64])).numpy()
+        for row in np.flatnonzero(status == images.UNREADABLE)[:1] + start:
             what = (
                 repr(str(values[row])) if isinstance(values[row], (str, os.PathLike)) else "bytes"
             )

@@ -200,8 +200,41 @@ def search(model, folder, text=None, image=None, top=10, rerank=0):
     ((modality, query),) = given.items()
     if not query.strip():
         raise ValueError("The query is empty. Fix: say what to look for.")
+    task, index = open_search(model, folder)
+    return find_nearest(task, index, modality, query, top, rerank)
+
+
+def open_search(model, folder):
+    """Loads a saved retriever and its index.
+
+    Args:
+        model: str. Output folder of a run, or a preset directory.
+        folder: str, of the index.
+
+    Returns:
+        The `ImageTextRetriever` and the `SearchIndex`.
+
+    Raises:
+        ValueError: when there is no retriever or no index, or the index is another model's.
+    """
     task = open_retriever(model)
-    index = SearchIndex.open(folder, fingerprint(task))
+    return task, SearchIndex.open(folder, fingerprint(task))
+
+
+def find_nearest(task, index, modality, query, top=10, rerank=0):
+    """Finds what is nearest to a query, see `search`.
+
+    Args:
+        task: `ImageTextRetriever`.
+        index: its `SearchIndex`.
+        modality: `"text"` or `"images"`, what the query is.
+        query: a raw value of that modality: a str, or the path or the bytes of an image.
+        top: int.
+        rerank: int.
+
+    Returns:
+        What `search` returns.
+    """
     ids, labels, cosines = index.search(task.embed({modality: [query]}), max(top, rerank))
     found = [
         {"id": name, "label": label, "cosine": float(cosine)}
@@ -233,7 +266,7 @@ def draw_collage(found, path):
     Raises:
         ValueError: when they are captions, or an image is gone or cannot be read.
     """
-    if not _are_images(found):
+    if not are_images(found):
         raise ValueError(
             "A collage is made of images. Received: an index of captions. Fix: --index."
         )
@@ -242,23 +275,35 @@ def draw_collage(found, path):
     for each in found:
         lines = [f"match {each['match']:.3f}"] if "match" in each else []
         lines = [f"cosine {each['cosine']:.3f}", *lines]
-        examples.append({"image": _read_image(each["label"]), "text": each["id"], "lines": lines})
+        examples.append({"image": read_image(each["label"]), "text": each["id"], "lines": lines})
     plot_gallery(examples, path)
 
 
-def _read_image(path):
+def read_image(path):
+    """Reads an image of an index.
+
+    Args:
+        path: str.
+
+    Returns:
+        uint8 array `(height, width, 3)`.
+
+    Raises:
+        ValueError: when it is gone or cannot be read.
+    """
     try:
         return images.decode(tf.io.read_file(path)).numpy()
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
         raise ValueError(f"{path!r} is no readable image any more. Fix: restore it.") from None
 
 
-def _are_images(found):
+def are_images(found):
+    """Whether what `search` returned, one entry at least, are images, and not captions."""
     return os.path.isabs(found[0]["label"])
 
 
 def _check_candidates(found, modality):
-    if _are_images(found) != (modality == "images"):
+    if are_images(found) != (modality == "images"):
         raise ValueError(
             "Re-ranking matches an image with a text. Received: a query and an index of the same kind. "
             "Fix: leave --rerank out."
