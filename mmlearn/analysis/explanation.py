@@ -171,9 +171,8 @@ def plot_contributions(shares, path):
         values = [value for _, value in bars]
         colors = ["tab:blue" if value > 0 else "tab:orange" for value in values]
         ax.barh(range(len(bars)), values, color=colors)
-        ax.set_yticks(range(len(bars)))
-        for tick, (word, _) in zip(ax.set_yticklabels([""] * len(bars)), bars, strict=True):
-            tick.set(text=word, parse_math=False)  # a "$" is a dollar
+        # A "$" is a dollar.
+        ax.set_yticks(range(len(bars)), [word for word, _ in bars], parse_math=False)
         ax.invert_yaxis()
         ax.axvline(0, color="0.3", linewidth=0.8)
         ax.set_title(

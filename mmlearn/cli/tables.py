@@ -289,10 +289,9 @@ def evidence_table(table):
     texts = []
     for place, name in enumerate(table["columns"]):
         cells = [row[place] for row in table["rows"]]
-        if place and is_number_column(cells):
-            made.add_column(name, justify="right", no_wrap=True)
-        else:
-            made.add_column(name, min_width=0 if place else 18, overflow="fold")
+        is_number = bool(place) and is_number_column(cells)
+        # All may wrap: where some may not, rich takes the room from the others, to the last letter.
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
         shown = format_column(cells)
         texts.append(
             [_short(c) if isinstance(c, dict) else t for c, t in zip(cells, shown, strict=True)]

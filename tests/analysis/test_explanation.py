@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmlearn.analysis.attention import region_maps
-from mmlearn.analysis.explanation import explain_example
+from mmlearn.analysis.explanation import explain_example, plot_contributions
 from tests import toys
 
 
@@ -25,6 +25,18 @@ def explain(task, x, folder, label=None):
     for name in record["figures"]:
         assert cv2.imread(str(folder / name)).std() > 10, name
     return json.loads(json.dumps(record))
+
+
+def test_words_stand_beside_what_they_contribute(tmp_path):
+    def draw(*words):
+        share = {"words": [(word, 1.0) for word in words], "special": 0.5}
+        plot_contributions(
+            {"dog": {**share, "score": 1.0, "baseline": 0.0}}, tmp_path / "words.png"
+        )
+        return cv2.imread(str(tmp_path / "words.png"))
+
+    assert (draw("cat", "sofa") != draw("dog", "sofa")).any()
+    draw("$\\wrong$", "costs 3 $")  # no formula, which would be an error
 
 
 def test_everything_that_explains_an_example_is_drawn_and_recorded(x, tmp_path):

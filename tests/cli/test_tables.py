@@ -122,3 +122,16 @@ def test_evidence_fits_into_80_columns_with_how_far_its_intervals_reach():
     assert text.count("0.500 ±0.030") == 3
     assert "not measured" in text
     assert "95 % intervals" in text
+
+
+def test_evidence_with_long_headers_leaves_the_names_of_the_rows():
+    interval = {"value": 0.0, "low": -0.001, "high": 0.002}
+    columns = ["modalities", "metric", "Keras, float32", "tf_saved_model, float32"]
+    columns += ["tf_saved_model, float16", "change", "largest difference of a prediction"]
+    row = ["images + text", "mAP", 0.4165, 0.4164, 0.4163, interval, 0.0001963]
+    console = Console(width=80, file=io.StringIO())
+    console.print(evidence_table({"columns": columns, "rows": [row]}))
+    text = console.file.getvalue()
+    assert "\u2026" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(each in text for each in ("modalities", "images +", "mAP", "0.4165", "0.0001963"))
