@@ -12,6 +12,7 @@ FINE, NOTE, FIX = "fine", "note", "fix"
 # Optional parts, and what they are for: those of pyproject.toml.
 EXTRAS = {
     "captioning": "METEOR, which needs Java as well",
+    "demo": "`demo`",
     "jax": "KERAS_BACKEND=jax",
     "litert": "`export --format litert`",
     "mlflow": "`--training.loggers mlflow`",

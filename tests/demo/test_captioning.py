@@ -15,6 +15,7 @@ def photo():
     return Photo(tf.io.encode_png(pixels).numpy(), pixels)
 
 
+@pytest.mark.large
 def test_each_word_of_a_caption_has_the_map_with_which_it_was_written(photo, tmp_path):
     keras.utils.set_random_seed(0)
     made = captioner()
