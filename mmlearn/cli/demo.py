@@ -38,7 +38,6 @@ def run(args):
     options = tyro.cli(Demo, prog="python -m mmlearn demo", args=args)
     if options.index is not None and options.retriever is None:
         raise ValueError("--index is searched by a retriever. Fix: pass --retriever RUN as well.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as uploads:
         # Before Gradio is imported. What people send is gone when the page is.
         os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False")
@@ -50,6 +49,7 @@ def run(args):
             host = f"[{options.host}]" if ":" in options.host else options.host
             url = f"http://{host}:{listener.getsockname()[1]}"
             print(f"The page is at {url} (Ctrl+C ends it)", flush=True)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does
             server.serve(app, listener)
     print("Stopped.", flush=True)
 

@@ -81,12 +81,15 @@ def listen(host, port):
         A `socket.socket`.
 
     Raises:
+        ValueError: when there is no such port.
         OSError: when it is taken, or is no place of this machine.
     """
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"--port must be between 0 and 65535. Received: {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise OSError(
             f"The page cannot be served at {host}:{port} ({error}). Fix: another --port or --host."
         ) from None

@@ -305,7 +305,8 @@ def test_what_cannot_be_shown_is_one_line(runs, capsys):
         ([str(runs / "nowhere")], "holds no saved model. Fix: pass the output folder"),
         (["--index", "folder"], "Fix: pass --retriever RUN as well"),
         (["--retriever", str(runs / "retriever"), "--index", "nowhere"], "holds no index. Fix:"),
-        ([str(runs / "classifier"), "--port", "70000"], "Fix: another --port or --host"),
+        ([str(runs / "classifier"), "--port", "70000"], "between 0 and 65535. Received: 70000"),
+        ([str(runs / "classifier"), "--host", "192.0.2.1"], "Fix: another --port or --host"),
     )
     for words, problem in cases:
         assert main(["demo", *words]) == 2
