@@ -172,7 +172,9 @@ def _caption_tab(task, examples):
 
 def _connect(act, inputs, result, triggers, examples=(), modalities=("images", "text")):
     """Lets events, and picked examples, run a function of the inputs, the first being image and text."""
-    gr.on(triggers, act, inputs, result, api_visibility="private", **_ONE_AT_A_TIME)
+    # "always_last": what is sent while an answer is being made is answered next; by default it is dropped.
+    options = {"api_visibility": "private", **_ONE_AT_A_TIME}
+    gr.on(triggers, act, inputs, result, trigger_mode="always_last", **options)
     columns = [column for column, m in enumerate(("images", "text")) if m in modalities]
     if not examples:
         return
@@ -182,7 +184,7 @@ def _connect(act, inputs, result, triggers, examples=(), modalities=("images", "
         label="Examples of the validation split",
         api_visibility="private",
     )
-    shown.load_input_event.then(act, inputs, result, api_visibility="private", **_ONE_AT_A_TIME)
+    shown.load_input_event.then(act, inputs, result, **options)
 
 
 def _photo_input(label, visible=True):

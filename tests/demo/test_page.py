@@ -232,6 +232,16 @@ def test_images_are_found_by_text_and_by_image(visit, url, shapes):
     assert "cosine 1.000" in first.inner_text()
 
 
+def test_the_last_of_what_is_sent_in_haste_is_answered(visit, url, photo):
+    predict = panel(visit(url), "Predict")
+    give(predict, photo)
+    text = predict.get_by_role("textbox", name="Text")
+    for said in ("a dog", "the sofa", "a blue cat", "red"):  # without waiting for answers
+        text.fill(said)
+        text.press("Enter")
+    predict.get_by_role("button", name="red", exact=True).wait_for()
+
+
 def test_examples_are_asked_about_and_described(visit, url):
     page = visit(url)
     ask = panel(page, "Ask")
