@@ -41,6 +41,7 @@ EXPORTS = {  # name: format, precision
     "OpenVINO int8": ("openvino", "int8"),
 }
 TORCH = ("float32", "bfloat16", "OpenVINO int8")
+SINGLE = ("PyTorch OpenVINO int8",)  # a traced model keeps the size of the batch it was traced with
 NUM_CALIBRATION = 8
 
 
@@ -151,10 +152,13 @@ def main():
         torch = TorchSide(options, model)
         for name in TORCH:
             candidates[f"PyTorch {name}"] = lambda size, name=name: torch.measure(name, size)
-    seconds = {name: {size: [] for size in (1, *options.batch_sizes)} for name in candidates}
+    sizes = {name: () if name in SINGLE else options.batch_sizes for name in candidates}
+    seconds = {name: {size: [] for size in (1, *sizes[name])} for name in candidates}
     for number in range(options.rounds + 1):
         for size in (1, *options.batch_sizes):
             for name, measure in candidates.items():
+                if size not in seconds[name]:
+                    continue
                 found = median(measure(size) for _ in range(options.calls if size == 1 else 1))
                 if number:
                     seconds[name][size].append(found)

@@ -36,9 +36,9 @@ def make_inputs(options, count):
 
 
 def to_openvino(model, options):
-    """The model in int8, as `mmlearn.models.openvino_format` makes it: compiled."""
+    """The model in int8, compiled, and the names of its inputs; the trace is of single examples."""
     examples = [make_inputs(options, 1) for _ in range(options["num_calibration"])]
-    converted = openvino.convert_model(model, example_input=make_inputs(options, 2))
+    converted = openvino.convert_model(model, example_input=make_inputs(options, 1))
     names = [each.get_any_name() for each in converted.inputs]
     feeds = [
         dict(zip(names, (values.numpy() for values in example), strict=True))
