@@ -1,4 +1,4 @@
-"""`python -m mmlearn export MODEL [--format onnx] [--output DIR]`."""
+"""`python -m mmlearn export MODEL [--format onnx] [--precision float16] [--output DIR]`."""
 
 import os
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ class Export:
     """Output folder of a run, such as saved_models/shapes, or a preset directory."""
     format: str = "tf_saved_model"
     """Also onnx, openvino or litert: model inputs in (pixels, token ids), predictions out."""
+    precision: str = "float32"
+    """Also float16: weights in 16 bits. `mmlearn compress` says what that costs, and has int8."""
     output: str | None = None
     """Folder that gets a subfolder per version. By default MODEL/serving; of another format MODEL/FORMAT."""
     version: int | None = None
@@ -36,6 +38,7 @@ def run(args):
         from mmlearn.serving.versions import FOLDER, export_version, next_version
 
     find(options.format, (SAVED_MODEL, *FORMATS), "export format")
+    find(options.precision, ("float32", "float16"), "precision of an export")
     # On standard output, since what converters write to standard error is left out.
     with Console().status(
         f"exporting {options.model} as {options.format}, some 15 seconds or more"
@@ -43,12 +46,12 @@ def run(args):
         task = MultimodalTask.from_preset(find_preset(options.model))
         if options.format == SAVED_MODEL:
             folder = options.output or os.path.join(options.model, FOLDER)
-            path = export_version(task, folder, options.version, options.name)
+            path = export_version(task, folder, options.version, options.name, options.precision)
         else:
             folder = options.output or os.path.join(options.model, options.format)
             version = next_version(folder, options.version)
             path = os.path.join(folder, str(version))
             os.makedirs(folder, exist_ok=True)
             with quiet_start():  # converters say much
-                task.export(path, options.format)
+                task.export(path, options.format, options.precision)
     print(f"Wrote {path}")

@@ -14,7 +14,7 @@ from mmlearn.serving.warm_up import write_warm_up
 FOLDER = "serving"  # of a model, in the folder of its run
 
 
-def export_version(task, folder, version=None, name=None):
+def export_version(task, folder, version=None, name=None, precision="float32"):
     """Exports a task as a version: SavedModel, warm-up requests, manifest, and the server's config.
 
     All is written beside its place and renamed, so a server that watches the folder never sees a half
@@ -26,12 +26,14 @@ def export_version(task, folder, version=None, name=None):
         version: int, at least 1, or `None` for the highest so far plus 1.
         name: str, the name of the model to its clients, of letters, digits, `.`, `_` and `-`. By
             default that of the folder, or of the run's folder that holds it.
+        precision: `"float32"`, or `"float16"`, in which weights take half the space.
 
     Returns:
         str, the folder of the version.
 
     Raises:
-        ValueError: when the version is there, or below 1, or the name is no such name.
+        ValueError: when the version is there, or below 1, the name is no such name, or a SavedModel has
+            no such precision.
     """
     folder = str(folder)
     version = next_version(folder, version)
@@ -45,7 +47,7 @@ def export_version(task, folder, version=None, name=None):
     os.makedirs(folder, exist_ok=True)
     partial = os.path.join(folder, f".{version}.partial-{os.getpid()}")
     try:
-        task.export(partial)
+        task.export(partial, precision=precision)
         # With Keras on another backend, the process that wrote the SavedModel added the rest.
         if keras.config.backend() == "tensorflow":
             requests = made_requests(task)

@@ -50,6 +50,10 @@ def test_help_names_every_verb(capfd):
         (["adapt", "/nowhere", "--data.source", "shapes"], "holds no saved model. Fix:"),
         (["adapt", "/nowhere", "--data.source", "shapes", "--shots", "0"], "`shots` must be at"),
         (["export", "/nowhere"], "holds no saved model. Fix:"),
+        (
+            ["export", "/nowhere", "--precision", "int8"],
+            "Unknown precision of an export 'int8'. Known: float16",
+        ),
     ],
 )
 def test_user_errors_name_the_value_and_the_fix(args, message, capfd):

@@ -61,6 +61,18 @@ def test_the_manifest_says_how_exact_the_saved_model_is(exported):
         assert all(0 <= apart < 1e-5 for apart in rows.values()), (signature, rows)
 
 
+def test_a_version_in_16_bits_is_as_whole(exported, tmp_path):
+    classifier, folder = exported
+    half = export_version(classifier, tmp_path / "toys" / "serving", precision="float16")
+    check_files(half)
+    parity = read_manifest(half)["parity"]["serving_default"]
+    assert all(0 < parity[row] < 1e-2 for row in ("all", "without_images", "without_text"))
+    weights = "variables/variables.data-00000-of-00001"
+    sizes = [pathlib.Path(each, weights).stat().st_size for each in (half, folder)]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert pathlib.Path(half, WARM_UP).is_file()
+
+
 def test_parity_shows_which_signatures_a_changed_weight_moves(exported):
     classifier, folder = exported
     weights = classifier.get_weights()
@@ -115,6 +127,7 @@ def test_files_are_checked(exported, tmp_path):
         ({"version": 1}, r"'.*/1' exists\. Fix: export to a new version, such as .*2"),
         ({"version": 0}, r"`version` must be at least 1\. Received: version=0"),
         ({"name": "a/b"}, r"Received: 'a/b'\. Fix: pass another name"),
+        ({"precision": "int8"}, r"A SavedModel has no int8\. .* Fix: float16"),
     ],
 )
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(exported, options, message):
