@@ -3,6 +3,7 @@
 For every line it reads, `[name, batch_size]`, it makes a prediction and prints its seconds.
 """
 
+import contextlib
 import copy
 import json
 import sys
@@ -60,7 +61,8 @@ def main():
     torch.set_num_threads(options["threads"])
     model = Classifier(options["num_classes"], options["vocabulary_size"])
     model = Predictor(model).eval().requires_grad_(False)
-    compiled, names = to_openvino(copy.deepcopy(model), options)
+    with contextlib.redirect_stdout(sys.stderr):  # NNCF writes its progress
+        compiled, names = to_openvino(copy.deepcopy(model), options)
     model = model.to(memory_format=torch.channels_last)
     models = {"float32": model, "bfloat16": copy.deepcopy(model).to(torch.bfloat16)}
     inputs = make_inputs(options, options["largest_batch"])

@@ -19,7 +19,7 @@ SERVER = "a server"  # what a block may need besides files
 # Pages whose commands train or measure for long.
 SLOW = (
     *("mmlearn/analysis/README.md", "mmlearn/compression/README.md"),
-    *("mmlearn/evaluation/README.md",),
+    *("mmlearn/evaluation/README.md", "mmlearn/models/README.md"),
 )
 # Runs steps in order, as a reader does in one session, each with names of its own. A traceback names the
 # page and the line.
