@@ -198,7 +198,7 @@ PHASES = (
         pytest.param(1, STEPS + 3, marks=FULL),
         # at the first step of the second phase, whose head is made anew
         pytest.param(3, 2 * (STEPS + 1), marks=FULL),
-        pytest.param(3, 3 * (STEPS + 1) + 1, marks=FULL),  # within the last one
+        pytest.param(3, 3 * (STEPS + 1) + 1, marks=SLOW),  # within the last one
     ],
 )
 def test_an_interrupted_phase_goes_on_exactly(source, tmp_path, count, batches):
