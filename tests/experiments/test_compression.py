@@ -62,14 +62,13 @@ def test_wrong_words_are_one_line(saved, capfd):
     assert "`repeats` must be at least 1" in capfd.readouterr().err
 
 
-@pytest.mark.large
 @pytest.mark.parametrize(
     ("method", "format", "tolerance"),
     [
-        ("float16", "onnx", 0.01),
-        ("float16", "tf_saved_model", 0.01),
-        ("int8", "litert", 0.1),
-        ("int8", "openvino", 0.1),
+        pytest.param("float16", "onnx", 0.01, marks=pytest.mark.full),
+        pytest.param("float16", "tf_saved_model", 0.01, marks=pytest.mark.large),
+        pytest.param("int8", "litert", 0.1, marks=pytest.mark.full),
+        pytest.param("int8", "openvino", 0.1, marks=pytest.mark.large),
     ],
 )
 def test_a_smaller_model_says_nearly_the_same(method, format, tolerance, saved, tmp_path, capfd):
