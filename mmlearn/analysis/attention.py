@@ -153,6 +153,25 @@ def text_maps(task, explanation, text):
     )
 
 
+def caption_maps(task, explanation):
+    """The maps of the words that a captioner wrote.
+
+    Args:
+        task: `ImageCaptioner` with a preprocessor.
+        explanation: what `task.explain` returns for one image.
+
+    Returns:
+        What `word_maps` returns: where the decoder looked when it wrote each word.
+    """
+    tokenizer, token_ids = (
+        task.preprocessor.converters["text"].tokenizer,
+        explanation["token_ids"][0],
+    )
+    real = token_ids[token_ids != tokenizer.pad_token_id]
+    tokens = [tokenizer.id_to_token(int(token_id)) for token_id in real]
+    return word_maps(explanation, tokens, task.backbone.encoders["images"].grids)
+
+
 def plot_attention(image, maps, path, title="", columns=6):
     """Draws the image and, for each word, its map laid over it.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mmlearn.analysis.attention import word_maps
+from mmlearn.analysis.attention import caption_maps
 from mmlearn.models import ImageCaptioner
 from mmlearn.models.presets import find_preset
 
@@ -50,11 +50,4 @@ def write_caption(task, photo, beginning=""):
     if photo is None:
         raise ValueError("There is no image to describe. Fix: give one.")
     found = task.explain({"images": [photo.data]}, prompt=(beginning or "").strip())
-    tokenizer = task.preprocessor.converters["text"].tokenizer
-    token_ids = found["token_ids"][0]
-    tokens = [
-        tokenizer.id_to_token(int(token_id))
-        for token_id in token_ids[token_ids != tokenizer.pad_token_id]
-    ]
-    maps = word_maps(found, tokens, task.backbone.encoders["images"].grids)
-    return Caption(found["captions"][0], maps)
+    return Caption(found["captions"][0], caption_maps(task, found))

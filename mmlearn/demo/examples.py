@@ -31,9 +31,7 @@ def validation_examples(model, count=COUNT):
     default = sources.get(config.source).default_root
     if not os.path.exists(config.root or default):
         return []
-    if (
-        default is not None
-    ):  # a source that makes its files shall read those there are, and make none
+    if default is not None:  # what makes its files shall read those there are, and make none
         config = dataclasses.replace(config, options={})
     examples = build_source(config).examples("val")
     if examples.images is None or examples.captions is None:

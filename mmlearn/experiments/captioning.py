@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from data_prep.names import call
 from data_prep.pipeline import build_dataset
-from mmlearn.analysis.attention import plot_attention, split_words, to_map
+from mmlearn.analysis.attention import caption_maps, plot_attention
 from mmlearn.analysis.example_slices import find_objects
 from mmlearn.evaluation.caption_baselines import hold_out, most_frequent, nearest_captions
 from mmlearn.evaluation.captioning import score_captions
@@ -169,16 +169,8 @@ def draw_words(task, image, path):
         The caption.
     """
     explanation = task.explain({"images": [image]})
-    tokenizer = task.preprocessor.converters["text"].tokenizer
-    tokens = [tokenizer.id_to_token(int(number)) for number in explanation["token_ids"][0]]
-    scores = explanation["attention_scores"]["text_to_images"][0, -1].mean(axis=0)
-    grids = task.backbone.encoders["images"].grids
-    maps = [
-        (word, to_map(scores[positions].mean(axis=0), grids))
-        for word, positions in split_words(tokens)
-    ]
     (caption,) = explanation["captions"]
-    plot_attention(image, maps, path, title=caption)
+    plot_attention(image, caption_maps(task, explanation), path, title=caption)
     return caption
 
 

@@ -142,9 +142,8 @@ def test_a_full_queue_is_429_and_the_client_tries_again(counting):
         for client in (*patient, *hasty):
             client.signatures()
         waiting = [pool.submit(post, server, b'{"inputs": ["wait"]}')]
-        assert CountingVersion.waiting.wait(
-            20
-        )  # the first is in the model, the second in the queue
+        # The first is in the model, the second in the queue.
+        assert CountingVersion.waiting.wait(20)
         waiting.append(pool.submit(post, server, b'{"inputs": ["wait"]}'))
         until(lambda: "mmlearn_queued_rows 1.0" in metrics_of(server))
         refused = post(server, b'{"inputs": ["a"]}')
