@@ -13,7 +13,6 @@ examples, then a batch of each size; medians are over rounds, ratios within a ro
 
 import json
 import os
-import subprocess
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -27,6 +26,7 @@ from mmlearn import experiments
 from mmlearn.analysis.profile import size_of
 from mmlearn.experiments.build import build_task
 from mmlearn.models import formats
+from tests.benchmarks.torch_process import TorchProcess
 from tests.benchmarks.train_step import (
     NUM_CLASSES,
     VOCABULARY_SIZE,
@@ -101,38 +101,18 @@ def timed(call, inputs):
     return time.perf_counter() - start
 
 
-class TorchSide:
-    """PyTorch in a process of its own; it works only when asked."""
-
-    def __init__(self, options, model):
-        settings = {
-            "threads": options.threads,
-            "image_size": model.images.image_size,
-            "sequence_length": model.text.sequence_length,
-            "num_classes": NUM_CLASSES,
-            "vocabulary_size": VOCABULARY_SIZE,
-            "num_calibration": NUM_CALIBRATION,
-            "largest_batch": max(options.batch_sizes),
-        }
-        program = os.path.join(os.path.dirname(__file__), "inference_torch.py")
-        self._process = subprocess.Popen(
-            [options.torch_python, program, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._process.stdout.readline()  # when it is ready
-
-    def measure(self, name, batch_size):
-        """Seconds of a call, of `name` in `TORCH`."""
-        self._process.stdin.write(json.dumps([name, batch_size]) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self):
-        """Ends the process."""
-        self._process.stdin.close()
-        self._process.wait()
+def start_torch(options, model):
+    """Starts the PyTorch side, which is asked for `(name in TORCH, batch_size)` and says seconds."""
+    settings = {
+        "threads": options.threads,
+        "image_size": model.images.image_size,
+        "sequence_length": model.text.sequence_length,
+        "num_classes": NUM_CLASSES,
+        "vocabulary_size": VOCABULARY_SIZE,
+        "num_calibration": NUM_CALIBRATION,
+        "largest_batch": max(options.batch_sizes),
+    }
+    return TorchProcess(options.torch_python, "inference_torch.py", settings)
 
 
 def main():
@@ -149,9 +129,9 @@ def main():
             call, {key: values[:size] for key, values in inputs.items()}
         )
     if options.torch_python:
-        torch = TorchSide(options, model)
+        torch = start_torch(options, model)
         for name in TORCH:
-            candidates[f"PyTorch {name}"] = lambda size, name=name: torch.measure(name, size)
+            candidates[f"PyTorch {name}"] = lambda size, name=name: torch.ask(name, size)
     sizes = {name: () if name in SINGLE else options.batch_sizes for name in candidates}
     seconds = {name: {size: [] for size in (1, *sizes[name])} for name in candidates}
     for number in range(options.rounds + 1):

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import os
 import resource
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from mmlearn.experiments.build import build_task
 from mmlearn.training.distribution import make_strategy
 from mmlearn.training.optimizers import build_optimizer
 from mmlearn.training.precision import choose, find_cpu_flags, find_gpus
+from tests.benchmarks.torch_process import TorchProcess
 
 NUM_CLASSES, VOCABULARY_SIZE = 80, 30522
 
@@ -138,43 +138,27 @@ def _batch(model, batch_size):
     return inputs, random.integers(0, 2, (batch_size, NUM_CLASSES)).astype("float32")
 
 
-class TorchSide:
-    """PyTorch in a process of its own; it works only when asked."""
-
-    def __init__(self, options):
-        model = experiments.get("coco").model
-        settings = {
-            **dataclasses.asdict(options),
-            "image_size": model.images.image_size,
-            "sequence_length": model.text.sequence_length,
-            "num_classes": NUM_CLASSES,
-            "vocabulary_size": VOCABULARY_SIZE,
-        }
-        program = os.path.join(os.path.dirname(__file__), "train_step_torch.py")
-        self._process = subprocess.Popen(
-            [options.torch_python, program, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.num_parameters = json.loads(self._process.stdout.readline())
-
-    def __call__(self):
-        self._process.stdin.write("step\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
+def start_torch(options):
+    """Starts the PyTorch side, which makes a step whenever it is asked."""
+    model = experiments.get("coco").model
+    settings = {
+        **dataclasses.asdict(options),
+        "image_size": model.images.image_size,
+        "sequence_length": model.text.sequence_length,
+        "num_classes": NUM_CLASSES,
+        "vocabulary_size": VOCABULARY_SIZE,
+    }
+    return TorchProcess(options.torch_python, "train_step_torch.py", settings)
 
 
 def main():
     """Prints a row per side, and one JSON object with all rounds."""
     options = tyro.cli(Options)
     console = Console(width=100)
-    sides = {"torch": TorchSide(options)} if options.torch_python else {}
-    sides["mmlearn"] = OurSide(options)
+    torch = start_torch(options) if options.torch_python else None
+    ours = OurSide(options)
+    sides = {"torch": torch.ask, "mmlearn": ours} if torch else {"mmlearn": ours}
+    num_parameters = {"torch": torch and torch.ready, "mmlearn": ours.num_parameters}
     rounds = {name: [] for name in sides}
     for number in range(options.warmup + options.rounds):
         results = {name: step() for name, step in sides.items()}
@@ -187,18 +171,18 @@ def main():
     for name, results in rounds.items():
         seconds = [result["seconds"] for result in results]
         table.add_row(
-            f"{name} ({sides[name].precision})" if name == "mmlearn" else name,
-            f"{sides[name].num_parameters:,}",
+            f"{name} ({ours.precision})" if name == "mmlearn" else name,
+            f"{num_parameters[name]:,}",
             *(f"{value:.2f}" for value in (median(seconds), min(seconds), max(seconds))),
             f"{options.batch_size / median(seconds):.2f}",
             f"{max(result['peak_mb'] for result in results) / 1024:.1f}",
         )
     console.print(table)
-    summary = {"precision": sides["mmlearn"].precision, "rounds": rounds}
-    if "torch" in sides:
-        sides["torch"].close()
+    summary = {"precision": ours.precision, "rounds": rounds}
+    if torch:
+        torch.close()
         pairs = zip(rounds["torch"], rounds["mmlearn"], strict=True)
-        summary["ratio"] = median(theirs["seconds"] / ours["seconds"] for theirs, ours in pairs)
+        summary["ratio"] = median(theirs["seconds"] / own["seconds"] for theirs, own in pairs)
         console.print(f"samples/s, mmlearn / torch, median of the rounds: {summary['ratio']:.2f}")
     print(json.dumps(summary))
 
