@@ -168,15 +168,16 @@ def write_prepared(options):
                 "install 'mmlearn-keras[shards]', or pip install apache-beam."
             ) from None
 
-    shards, is_new = write_shards(
-        source,
-        options.output,
-        image_size=options.image_size,
-        quality=options.quality,
-        num_shards=options.num_shards,
-        runner=options.runner,
-        runner_options=[f"--{flag.removeprefix('--')}" for flag in options.runner_options],
-    )
+    with Console().status(f"writing shards, {options.runner}"):
+        shards, is_new = write_shards(
+            source,
+            options.output,
+            image_size=options.image_size,
+            quality=options.quality,
+            num_shards=options.num_shards,
+            runner=options.runner,
+            runner_options=[f"--{flag.removeprefix('--')}" for flag in options.runner_options],
+        )
     for item in shards.manifest.skipped:
         print(f"left out: {item['path']} {item['reason']}")
     size = sum(shards.manifest.files.values())

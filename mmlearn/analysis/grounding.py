@@ -248,7 +248,9 @@ def constant_cell(grid, words):
     return heat
 
 
-def measure_grounding(task, source, split="val", count=500, num_curves=100, seed=0):
+def measure_grounding(
+    task, source, split="val", count=500, num_curves=100, seed=0, progress=lambda done, total: None
+):
     """Measures how well maps point at what words name, beside maps that are no explanation.
 
     Args:
@@ -258,6 +260,7 @@ def measure_grounding(task, source, split="val", count=500, num_curves=100, seed
         count: int. Examples to read, the first ones.
         num_curves: int. Words of which deletion and insertion curves are made, the first visible ones.
         seed: int. Of random weights and orders.
+        progress: function `(done, total)`.
 
     Returns:
         A dict of plain JSON types:
@@ -287,14 +290,26 @@ def measure_grounding(task, source, split="val", count=500, num_curves=100, seed
         )
     scenes = read_scenes(task, source, split, count)
     words, grid = words_of(scenes), task.backbone.encoders["images"].grid
+    has_attention = _has_attention(task, scenes)
+    has_classes = not task.described[task.main_output].is_regression
+    # Passes over the scenes, about as long each: one for each kind of maps, two for each kind of curves.
+    total = 3 * has_attention + has_classes + 2 * (3 + has_attention) * has_classes
+    passes = iter(range(1, total + 1))
+
+    def advance():
+        progress(next(passes), total)
+
     maps = {}
-    if _has_attention(task, scenes):
+    if has_attention:
         maps = attention_maps(task, scenes)
         maps["other_word"] = swapped_maps(maps["attention"], words)
+        advance()
         for name, parts in (("random_fusion", ("fusion",)), ("random_weights", None)):
             maps[name] = attention_maps(randomized(task, seed, parts), scenes)["attention"]
-    if not task.described[task.main_output].is_regression:
+            advance()
+    if has_classes:
         maps["grad_cam"] = cam_maps(task, words)
+        advance()
     maps["constant_cell"] = [constant_cell(grid, words)] * len(words)
     maps["centre_prior"] = [centre_prior(grid)] * len(words)
     scores = {name: score_maps(each, words) for name, each in maps.items()}
@@ -331,7 +346,7 @@ def measure_grounding(task, source, split="val", count=500, num_curves=100, seed
             stats.spearmanr(a, b, axis=None).statistic for a, b in pairs if np.ptp(a) and np.ptp(b)
         ]
         record["rank_correlation"] = float(np.mean(found)) if found else None
-    record["curves"] = _curves(task, words, maps, num_curves, seed)
+    record["curves"] = _curves(task, words, maps, num_curves, seed, advance)
     record["verdict"] = verdict(record)
     return record
 
@@ -431,7 +446,7 @@ def _interval(values, groups, limits=(0.0, 1.0)):
     return with_interval(drawn["mean"], limits)
 
 
-def _curves(task, words, maps, count, seed):
+def _curves(task, words, maps, count, seed, advance):
     """Deletion and insertion curves of the category's probability, from the image without its text."""
     names = list(task.label_names)
     chosen = [
@@ -459,4 +474,5 @@ def _curves(task, words, maps, count, seed):
                 "scores": scores.mean(axis=0).tolist(),
                 "area": _interval(area_under(scores), groups),
             }
+            advance()
     return curves

@@ -63,6 +63,7 @@ def run(args):
             options.seed,
             options.output,
             shlex.join(["mmlearn", "explain", *args]),
+            console,
         )
         for table in record["tables"]:
             console.print(evidence_table(table))
@@ -72,7 +73,8 @@ def run(args):
         summary = {"evidence": record["path"], "attention": record["attention"]}
     else:
         output = options.output or "explanation"
-        record = summary = explain_model(options.model, x, output, options.label)
+        with console.status("explaining"):
+            record = summary = explain_model(options.model, x, output, options.label)
         shown = sorted(record["predictions"].items(), key=lambda pair: -pair[1])[:5]
         console.print(", ".join(f"{name} {value:.3g}" for name, value in shown), highlight=False)
         if record["modality_weights"]:

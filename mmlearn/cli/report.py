@@ -30,7 +30,8 @@ def run(args):
         from mmlearn.experiments.report import write_report
 
     console = Console(stderr=options.json)
-    result = write_report(options.runs, options.output, options.evidence)
+    with console.status("drawing and writing"):
+        result = write_report(options.runs, options.output, options.evidence)
     for what in dict.fromkeys(result["missing"]):
         console.print(f"[bold]not measured[/]: {what}", highlight=False)
     console.print(f"{result['html']}\n{result['markdown']}", highlight=False, markup=False)

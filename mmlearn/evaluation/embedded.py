@@ -53,20 +53,33 @@ def embed_split(task, source, split, dataset, num_captions=NUM_CAPTIONS):
         of_text += [groups[row]] * len(own)
     return (
         Embedded(groups[is_there], *images),
-        Embedded(np.array(of_text), *embed_texts(task, texts)),
+        Embedded(np.array(of_text), *embed_texts(task, text_batches(task, texts))),
     )
 
 
-def embed_texts(task, texts):
-    """Embeddings, features and masks of texts, see `Embedded`: three arrays.
+def text_batches(task, texts):
+    """Batches of texts as model inputs.
 
     Args:
         task: `ImageTextRetriever` with a preprocessor.
         texts: list of str.
+
+    Returns:
+        A `tf.data.Dataset`.
     """
     converter = task.preprocessor.converters["text"]
     batches = tf.data.Dataset.from_tensor_slices(texts).batch(BATCH_SIZE)
-    return _embed(task, "text", batches.map(lambda batch: converter.convert(batch, "text")))
+    return batches.map(lambda batch: converter.convert(batch, "text"))
+
+
+def embed_texts(task, batches):
+    """Embeddings, features and masks of texts, see `Embedded`: three arrays.
+
+    Args:
+        task: `ImageTextRetriever`.
+        batches: what `text_batches` returns, or an iterable of the same.
+    """
+    return _embed(task, "text", batches)
 
 
 def _embed(task, modality, batches):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmlearn.evaluation.embedded import embed_texts
+from mmlearn.evaluation.embedded import embed_texts, text_batches
 
 TEMPLATES = (
     "{}",
@@ -43,6 +43,6 @@ def embed_classes(task, names, templates=TEMPLATES):
                 f"A template needs {{}} where the name of the class goes. Received: {template!r}."
             )
     texts = [template.replace("{}", name) for name in names for template in templates]
-    embeddings, _, _ = embed_texts(task, texts)
+    embeddings, _, _ = embed_texts(task, text_batches(task, texts))
     mean = embeddings.reshape(len(names), len(templates), -1).mean(axis=1)
     return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)

@@ -12,7 +12,8 @@ from data_prep.features import MODALITIES
 from data_prep.names import find, parameters
 from mmlearn.encoders import ENCODERS, image_presets
 from mmlearn.experiments.config import Experiment, all_phases
-from mmlearn.experiments.space import read_space, with_values
+from mmlearn.experiments.space import read_space
+from mmlearn.experiments.values import with_values
 from mmlearn.fusions import FUSIONS
 from mmlearn.fusions.attention_fusion import AttentionFusion
 
@@ -33,7 +34,7 @@ class Row:
     Attributes:
         name: str, in the tables.
         group: str, one of `GROUPS`.
-        values: dict of path to value, see `mmlearn.experiments.space.with_values`.
+        values: dict of path to value, see `mmlearn.experiments.values.with_values`.
     """
 
     name: str

@@ -18,6 +18,7 @@ from mmlearn.layers.masked_mean import masked_mean
 from mmlearn.models import ImageCaptioner, MultimodalBackbone, MultimodalPreprocessor
 
 BATCH_SIZE = 64
+WRITTEN_TOGETHER = 256  # captions; each step of fewer takes nearly as long
 SHOWN = 12  # images with their captions in the figure
 LINE = 48  # characters above an image
 ATTENDED = 3  # with the regions of each word
@@ -74,7 +75,8 @@ def measure_captioning(task, source, split, dataset, prior=None):
     if not any(references):
         held_out, references = None, index.captions
     kept = [row for row, own in enumerate(references) if own]
-    rows = {"model": task.generate(dataset), "beam": task.generate(dataset, "beam")}
+    large = dataset.rebatch(WRITTEN_TOGETHER)
+    rows = {"model": task.generate(large), "beam": task.generate(large, "beam")}
     if "train" in source.splits:
         train = source.examples("train")
         rows["most_frequent"] = [most_frequent(train.captions)] * len(index)

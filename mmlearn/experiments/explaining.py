@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from rich.console import Console
 
 from data_prep.screening import without_empty, without_unreadable
 from mmlearn.analysis.evidence import ATTENTION
@@ -15,6 +16,7 @@ from mmlearn.experiments.findings import leave_findings
 from mmlearn.experiments.output import check_output, replacing, write_json
 from mmlearn.models.prediction_task import PredictionTask
 from mmlearn.models.presets import find_preset
+from mmlearn.training.callbacks import progress_bar
 
 RECORD = "explanation.json"
 RESULTS = (
@@ -72,6 +74,7 @@ def measure_model(
     seed=0,
     output=None,
     command="",
+    console=None,
 ):
     """Measures on data with boxes how well a saved model's maps point, and leaves that as evidence.
 
@@ -84,6 +87,7 @@ def measure_model(
         seed: int.
         output: str. The folder in which `evidence/` is made, by default the model's.
         command: str. For the record.
+        console: `rich.console.Console` for progress, or `None` for silence.
 
     Returns:
         The evidence, see `mmlearn.analysis.evidence`, with what
@@ -97,7 +101,17 @@ def measure_model(
     task = PredictionTask.from_preset(find_preset(model, PredictionTask))
     source, _ = without_unreadable(build_source(data), (split,), data.max_unreadable)
     source, _ = without_empty(source, (split,), task.backbone.modalities)
-    record = measure_grounding(task, source, split, count, num_curves, seed)
+    with progress_bar(console or Console(quiet=True)) as bar:
+        line = bar.add_task("pointing", total=None, status="")
+        record = measure_grounding(
+            task,
+            source,
+            split,
+            count,
+            num_curves,
+            seed,
+            lambda done, total: bar.update(line, completed=done, total=total),
+        )
     record = {"split": split, "seed": seed, **record}
     content = {**grounding_evidence(record), "command": command}
     drawings = {"attention_pointing.png": plot_pointing, "attention_deletion.png": plot_deletion}

@@ -11,7 +11,7 @@ from data_prep.pipeline import build_dataset
 from data_prep.screening import without_unreadable
 from data_prep.splits import Selection
 from mmlearn.analysis.gallery import plot_gallery
-from mmlearn.evaluation.embedded import embed_texts
+from mmlearn.evaluation.embedded import embed_texts, text_batches
 from mmlearn.experiments.build import build_source
 from mmlearn.experiments.scoring import name_bad_images
 from mmlearn.experiments.watched import watched
@@ -86,7 +86,7 @@ def index_data(
     new = [place for place, name in enumerate(names) if name not in index]
     ids, labels = ([own[place] for place in new] for own in (names, labels))
     if what == "text":
-        embeddings = embed_texts(task, labels)[0] if labels else None
+        embeddings = _embed_captions(task, labels, console)
     else:
         embeddings = _embed_images(task, source, split, set(ids), batch_size, console)
     if ids:
@@ -146,13 +146,20 @@ def _embed_images(task, source, split, wanted, batch_size, console):
     return np.concatenate([np.asarray(each) for each in found])
 
 
+def _embed_captions(task, captions, console):
+    if not captions:
+        return None
+    with watched(text_batches(task, captions), console, "embedding") as batches:
+        return embed_texts(task, batches)[0]
+
+
 def _queries(task, examples):
     """What will be asked for images: captions, where there are some."""
     texts = [texts[0] for texts in examples.captions or () if texts]
     if not texts:
         return None
     step = max(1, len(texts) // NUM_QUERIES)
-    return embed_texts(task, texts[::step][:NUM_QUERIES])[0]
+    return embed_texts(task, text_batches(task, texts[::step][:NUM_QUERIES]))[0]
 
 
 def delete(folder, ids):

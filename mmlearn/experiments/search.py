@@ -22,7 +22,7 @@ from mmlearn.experiments.config import to_dict
 from mmlearn.experiments.continual import with_earlier_model
 from mmlearn.experiments.output import write_json
 from mmlearn.experiments.run import check_one_host, fit, identity, versions, with_precision
-from mmlearn.experiments.space import with_values
+from mmlearn.experiments.values import with_values
 from mmlearn.fusions import FUSIONS
 from mmlearn.losses import classification, regression
 from mmlearn.training.distribution import make_strategy

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from data_prep.names import find
 from mmlearn.experiments.config import NOT_IN_RESULTS
+from mmlearn.experiments.values import with_values
 
 _NUMBERS = (int, float)
 # What must stay, or the trials could not be compared, and what decides nothing.
@@ -87,30 +88,6 @@ def read_space(words, experiment):
     if not space:
         raise ValueError("The space is empty. Fix: pass --space PATH=LOW:HIGH.")
     return tuple(space)
-
-
-def with_values(experiment, values):
-    """Returns the experiment with other values.
-
-    Args:
-        experiment: `Experiment`.
-        values: dict of path to value.
-    """
-    for path, value in values.items():
-        experiment = _replace(experiment, path.split("."), value)
-    return experiment
-
-
-def _replace(here, parts, value):
-    if not parts:
-        return value
-    first, rest = parts[0], parts[1:]
-    if dataclasses.is_dataclass(here):
-        return dataclasses.replace(here, **{first: _replace(getattr(here, first), rest, value)})
-    if isinstance(here, tuple):
-        place = int(first)
-        return (*here[:place], _replace(here[place], rest, value), *here[place + 1 :])
-    return {**here, first: _replace(here.get(first), rest, value)}
 
 
 def _kinds(experiment, path):

@@ -142,9 +142,21 @@ def signatures(task):
     found = {"serve_tensors": (lambda inputs: _serve_tensors(task, inputs), [tensors])}
     if None in raw.values():
         return found  # such as features made elsewhere
+    # A function that the graphs of both signatures call, and the file holds once; what is not asked for is
+    # not computed.
+    shared = tf.function(task.explain_inputs, input_signature=[tensors], autograph=False)
+
+    def explain_inputs(inputs):
+        return shared(inputs) if tf.inside_function() else task.explain_inputs(inputs)
+
+    def explain(*values):
+        inputs, statuses = preprocessor.convert_with_status(dict(zip(raw, values, strict=True)))
+        inputs = {name: inputs[name] for name in tensors}
+        served = {"status": row_status(task, inputs), **file_statuses(statuses)}
+        return {**_named(task, explain_inputs(inputs)), **served}
 
     def serve(*values):
-        outputs = _explain_raw(task, dict(zip(raw, values, strict=True)))
+        outputs = explain(*values)
         own = [name for head in task.described.values() for name in served_names(task, head)]
         kept = (
             *own,
@@ -155,9 +167,6 @@ def signatures(task):
             "audio_status",
         )
         return {name: outputs[name] for name in kept if name in outputs}
-
-    def explain(*values):
-        return _explain_raw(task, dict(zip(raw, values, strict=True)))
 
     def embed(modality):
         def function(values):
@@ -190,12 +199,9 @@ def served_names(task, head):
     return tuple(task.own_name(name, head) for name in names)
 
 
-def _explain_raw(task, raw):
-    inputs, statuses = task.preprocessor.convert_with_status(raw)
-    inputs = {name: inputs[name] for name in task.input}
-    outputs = task.explain_inputs(inputs)
-    served = {"status": row_status(task, inputs), **file_statuses(statuses)}
-    served.update(task.serve_also(outputs))
+def _named(task, outputs):
+    """What `MultimodalTask.explain_inputs` returns, by the names of the outputs of `explain`."""
+    served = dict(task.serve_also(outputs))
     for head in task.described.values():
         predicted, named = served_names(task, head)
         count = tf.shape(outputs[head.name])[0]

@@ -81,7 +81,12 @@ def test_maps_that_look_at_the_object_get_all_points(task, shapes, monkeypatch):
 def test_everything_is_measured_and_an_untrained_model_points_no_better_than_the_centre(
     task, shapes, tmp_path
 ):
-    found = json.loads(json.dumps(measure_grounding(task, shapes, count=10, num_curves=1)))
+    steps = []
+    found = measure_grounding(
+        task, shapes, count=10, num_curves=1, progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(done, 12) for done in range(1, 13)]
+    found = json.loads(json.dumps(found))
     counts = found["num_words"]
     assert sum(counts.get(kind, 0) for kind in KINDS) == len(
         words_of(read_scenes(task, shapes, count=10))

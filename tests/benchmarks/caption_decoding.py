@@ -30,7 +30,7 @@ class Options:
     hidden_dim: int = 256
     num_layers: int = 4
     vocabulary_size: int = 8192
-    repeats: int = 5
+    repeats: int = 3
 
 
 def build(options, length):
@@ -117,12 +117,12 @@ def main():
     """Prints a table of milliseconds per token and image."""
     options = tyro.cli(Options)
     keras.utils.set_random_seed(0)
-    rows = {length: measure(options, length) for length in options.lengths}
-    names = list(next(iter(rows.values())))
-    print("| tokens | " + " | ".join(f"{name}, ms" for name in names) + " |")
-    print("|---" * (len(names) + 1) + "|")
-    for length, found in rows.items():
-        print(f"| {length} | " + " | ".join(f"{found[name]:.2f}" for name in names) + " |")
+    for number, length in enumerate(options.lengths):
+        found = measure(options, length)
+        if not number:
+            print("| tokens | " + " | ".join(f"{name}, ms" for name in found) + " |")
+            print("|---" * (len(found) + 1) + "|")
+        print(f"| {length} | " + " | ".join(f"{v:.2f}" for v in found.values()) + " |", flush=True)
 
 
 if __name__ == "__main__":

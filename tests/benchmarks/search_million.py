@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from data_prep.sources import shapes
-from mmlearn.evaluation.embedded import embed_texts
+from mmlearn.evaluation.embedded import embed_texts, text_batches
 from mmlearn.experiments.indexing import open_retriever
 from mmlearn.models.fingerprint import fingerprint
 from mmlearn.serving.search_index import NUM_QUERIES, SearchIndex
@@ -56,7 +56,8 @@ def captions(count, seed):
 def embed(task, texts):
     """Embeddings of texts, without the features that matching needs."""
     parts = [
-        embed_texts(task, texts[start : start + CHUNK])[0] for start in range(0, len(texts), CHUNK)
+        embed_texts(task, text_batches(task, texts[start : start + CHUNK]))[0]
+        for start in range(0, len(texts), CHUNK)
     ]
     return np.concatenate(parts)
 

@@ -16,6 +16,7 @@ def embedder(monkeypatch):
         seen.extend(texts)
         return np.array([[len(text), 1.0] for text in texts]), None, None
 
+    monkeypatch.setattr(zero_shot, "text_batches", lambda task, texts: texts)
     monkeypatch.setattr(zero_shot, "embed_texts", embed)
     return seen
 

@@ -7,7 +7,7 @@ import pytest
 from mmlearn import experiments
 from mmlearn.experiments.ablation_rows import Row, make_rows, make_stages, select_rows
 from mmlearn.experiments.config import all_phases
-from mmlearn.experiments.space import with_values
+from mmlearn.experiments.values import with_values
 from mmlearn.fusions import FUSIONS
 from mmlearn.training.phase import TrainingPhase
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mmlearn import experiments
-from mmlearn.experiments.space import Parameter, default_space, read_space, with_values
+from mmlearn.experiments.space import Parameter, default_space, read_space
 
 SHAPES = experiments.get("shapes")
 
@@ -75,24 +75,6 @@ def test_empty_space_and_repeated_paths_are_refused():
         read_space([], SHAPES)
     with pytest.raises(ValueError, match=r"'model\.dropout' is in the space twice"):
         read_space(["model.dropout=0:0.5", "model.dropout=0.1,0.2"], SHAPES)
-
-
-def test_values_are_put_in_their_places_and_nowhere_else():
-    changed = with_values(
-        SHAPES,
-        {
-            "training.phases.1.learning_rate": 0.5,
-            "model.fusion.options.num_layers": 2,
-            "model.dropout": 0.3,
-        },
-    )
-    assert changed.training.phases[1].learning_rate == 0.5
-    assert changed.model.fusion.options == {**SHAPES.model.fusion.options, "num_layers": 2}
-    assert changed.model.dropout == 0.3
-    back = {"training.phases.1.learning_rate": 2e-3, "model.dropout": 0.1}
-    back = with_values(changed, back)
-    assert back.training == SHAPES.training
-    assert "num_layers" not in SHAPES.model.fusion.options
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
