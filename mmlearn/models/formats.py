@@ -265,7 +265,7 @@ def _write_tensors(task, folder):
     function, input_signature = task.signatures()[TENSORS]
     archive = keras.export.ExportArchive()
     archive.track(task)
-    archive.add_endpoint(TENSORS, function, input_signature)
+    signatures.add_endpoint(archive, TENSORS, function, input_signature)
     archive.write_out(folder, verbose=False)
     outputs = tf.saved_model.load(folder).signatures[TENSORS].structured_outputs
     texts = [name for name, value in outputs.items() if value.dtype == tf.string]

@@ -77,8 +77,25 @@ def _write(task, filepath, precision, verbose):
     for name, (function, input_signature) in task.signatures().items():
         if halves:
             function = _reading(function, halves)
-        archive.add_endpoint(name, function, input_signature)
+        add_endpoint(archive, name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
+
+
+def add_endpoint(archive, name, function, input_signature):
+    """Adds a signature to an archive, traced once.
+
+    TensorFlow traces the functions of an archive again while it saves, and the file holds both graphs. So
+    what the archive gets is but a call of the graph.
+
+    Args:
+        archive: `keras.export.ExportArchive`.
+        name: str.
+        function: function of tensors that returns a dict of tensors.
+        input_signature: list of `tf.TensorSpec`, or of dicts of them.
+    """
+    traced = tf.function(function, input_signature=input_signature, autograph=False)
+    graph = traced.get_concrete_function()
+    archive.add_endpoint(name, lambda *values: graph(*values), input_signature)
 
 
 def _reading(function, halves):
