@@ -245,7 +245,8 @@ def _examine_captions(captions, sequence_length, tokenizer, found):
         (
             "overlong",
             f"captions of more than {sequence_length} tokens ({kind}, [CLS] and [SEP])",
-            "Their end is cut off, unless the model reads longer texts.",
+            "Their end is cut off, unless the model reads longer texts "
+            "(--model.text.sequence-length).",
         ),
         ("no_text", "captions with characters that are no text", "Was their encoding mistaken?"),
         ("repeated", "captions that repeat one of the same example", "They count more often."),

@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from data_prep.errors import DataError
+from data_prep.errors import DataError, no_file
 
 MAX_NAME_BYTES = 1024
 PARENT_FIX = "use a plain file name, or a path inside the image folder, without '..'"
@@ -30,7 +30,7 @@ def read_json(path, kind):
             content = file.read()
         return msgspec.json.decode(content, type=kind)
     except FileNotFoundError:
-        raise DataError(f"There is no file {path!r}. Fix: put it there.") from None
+        raise no_file(path) from None
     except OSError as error:
         raise DataError(f"{path!r} cannot be read ({error.strerror}). Fix: restore it.") from None
     except msgspec.ValidationError as error:
@@ -55,7 +55,7 @@ def read_lines(path):
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        raise DataError(f"There is no file {path!r}. Fix: put it there.") from None
+        raise no_file(path) from None
     except OSError as error:
         raise DataError(f"{path!r} cannot be read ({error.strerror}). Fix: restore it.") from None
     try:

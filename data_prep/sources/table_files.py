@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from data_prep.errors import DataError
+from data_prep.errors import DataError, no_file
 
 MAX_SHOWN = 5
 
@@ -172,7 +172,7 @@ def _read_bytes(path):
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise DataError(f"There is no file {path!r}. Fix: put it there.") from None
+        raise no_file(path) from None
     except OSError as error:
         raise DataError(f"{path!r} cannot be read ({error.strerror}). Fix: restore it.") from None
     except ValueError:

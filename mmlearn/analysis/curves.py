@@ -164,7 +164,9 @@ def _remark(history, before):
                 f"over-confident, {rise}, but the validation mAP did not get worse: more dropout or "
                 "`label_smoothing` if the probabilities matter."
             )
-        return f"over-fitted, {rise}: `restore_best`, fewer epochs, or more dropout."
+        return (
+            f"over-fitted, {rise}: --training.phases.N.restore-best, fewer epochs, or more dropout."
+        )
     change, val_change = _slope(loss), _slope(val_loss)
     if max(change, val_change) < -STEEP:
         return (

@@ -1,6 +1,7 @@
 """How well the words of captions point at what they name, measured on a data set with boxes."""
 
 import functools
+import os
 from dataclasses import dataclass
 
 import keras
@@ -80,10 +81,11 @@ def read_scenes(task, source, split="val", count=500):
         ValueError: when the text encoder gives no feature per token, or no word names an object.
         DataError: when the data have no boxes.
     """
-    if {"images", "text"} - set(source.examples(split).modalities) or source.root is None:
+    has_both = not {"images", "text"} - set(source.examples(split).modalities)
+    if not has_both or source.root is None or not os.path.isdir(source.root):
         raise ValueError(
-            "Words and regions need images with captions, in COCO's format. Fix: --data.source coco or "
-            "shapes."
+            "Words and regions need images with captions and boxes, in COCO's format. Fix: --data.source "
+            "coco or shapes."
         )
     coco, scenes = CocoSource(source.root), []
     objects = functools.cache(coco.objects)

@@ -38,11 +38,12 @@ CLASS_METRICS = (
     *("average_precision", "AUC", "precision", "recall", "F1", "R2", "MAE", "RMSE"),
     *("true_positives", "false_positives", "false_negatives"),
 )
+BOXED = ("coco", "shapes")  # sources with boxes
 SHOWN_CLASSES, SHOWN_LEFT_OUT, SHOWN_PICTURES = 25, 10, 3
 
 # Topics of evidence -> what the section is about, and the command that measures it.
 MEASURES = {
-    topics.ABLATION: ("What each part is worth", "python -m mmlearn ablate {experiment}"),
+    topics.ABLATION: ("What each part is worth", "python -m mmlearn ablate {run}/run.json"),
     topics.ATTENTION: ("Attention against boxes", "python -m mmlearn explain {run} --measure"),
     topics.CONTRIBUTION: ("Shares of the modalities", "python -m mmlearn contribution {run}"),
     topics.ROBUSTNESS: ("Robustness", "python -m mmlearn robustness {run}"),
@@ -391,7 +392,7 @@ def _results(run, scores):
     caption = "Calibration: the share that is true of what is predicted with a confidence."
     blocks += [_picture(path, caption) for path in run.figures("calibration")]
     if run.folds is None:
-        command = f"python -m mmlearn train {shlex.quote(run.name)} --folds 5"
+        command = f"python -m mmlearn train {shlex.quote(run.folder)}/run.json --folds 5"
         return [*blocks, Missing("Cross-validation", command)]
     metric = scores.main(scores.heads[0]) if scores.heads else "mAP"
     rows = []
@@ -673,6 +674,8 @@ def _evidence(run, topic):
     """Shows the evidence of a topic: its remarks, tables and figures, whatever command wrote it."""
     content = run.evidence.get(topic)
     if content is None:
+        if topic == topics.ATTENTION and run.record["config"]["data"]["source"] not in BOXED:
+            return [Missing("Attention against boxes (data in COCO's format have them)")]
         return [Missing(MEASURES[topic][0], _command(topic, run))]
     # Another topic may use the same name of a picture, and so may the run itself.
     return evidence_blocks(content, run.places[topic], f"{topic}-")
@@ -684,7 +687,7 @@ def _picture(path, caption, name=None):
 
 
 def _command(topic, run):
-    return MEASURES[topic][1].format(experiment=run.name, run=shlex.quote(run.folder))
+    return MEASURES[topic][1].format(run=shlex.quote(run.folder))
 
 
 def _ends(found):

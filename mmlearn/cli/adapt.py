@@ -9,6 +9,7 @@ from rich.table import Table
 
 from data_prep.options import Options
 from data_prep.quiet import quiet_start
+from mmlearn.cli.paths import check_model
 from mmlearn.experiments.config import DataConfig
 
 NAMED = 5  # classes with too few examples that are named on the screen; all are in shots.json
@@ -58,6 +59,7 @@ class Adapt:
 def run(args):
     """Adapts and prints the curve."""
     options = tyro.cli(Adapt, prog="python -m mmlearn adapt", args=args)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.adapt import adapt
 

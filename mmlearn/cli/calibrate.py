@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import calibration_table
 
 
@@ -35,6 +36,7 @@ def run(args):
     """Calibrates and prints what it changes."""
     options = tyro.cli(Calibrate, prog="python -m mmlearn calibrate", args=args)
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.calibration import calibrate_model
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import evidence_table
 
 
@@ -39,6 +40,7 @@ def run(args):
     """Measures, prints the table and says where the rest is."""
     options = tyro.cli(Cascade, prog="python -m mmlearn cascade", args=args)
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.cascade import find_cascade
 

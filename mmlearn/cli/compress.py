@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import evidence_table
 
 
@@ -45,6 +46,7 @@ def run(args):
     """Compresses, measures, prints the tables and says where the rest is."""
     options = tyro.cli(Compress, prog="python -m mmlearn compress", args=args)
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.compression import compress_model
 

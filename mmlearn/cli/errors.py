@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import evidence_table
 
 
@@ -42,6 +43,7 @@ def run(args):
     """Measures, prints the tables and says where the rest is."""
     options = tyro.cli(Errors, prog="python -m mmlearn errors", args=args)
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.errors import find_failures
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from data_prep.options import Options
 from data_prep.quiet import quiet_start
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import (
     accuracy_remark,
     availability_table,
@@ -62,6 +63,7 @@ def run(args):
         args=args,
     )
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.scoring import evaluate_model
 

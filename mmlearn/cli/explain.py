@@ -10,7 +10,8 @@ from rich.console import Console
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
 from mmlearn.cli.explanation_tables import contributions_table, rationale_line
-from mmlearn.cli.tables import evidence_table
+from mmlearn.cli.paths import check_files, check_model
+from mmlearn.cli.tables import evidence_table, weights_line
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def run(args):
     x = {"images": options.image, "text": options.text}
     x = {modality: [value] for modality, value in x.items() if value is not None}
     _check(options, x)
+    check_model(options.model)
+    check_files(image=options.image)
     with quiet_start():
         from mmlearn.experiments.explaining import explain_model, measure_model
 
@@ -77,10 +80,8 @@ def run(args):
             record = summary = explain_model(options.model, x, output, options.label)
         shown = sorted(record["predictions"].items(), key=lambda pair: -pair[1])[:5]
         console.print(", ".join(f"{name} {value:.3g}" for name, value in shown), highlight=False)
-        if record["modality_weights"]:
-            weights = record["modality_weights"].items()
-            shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights)
-            console.print(f"modality weights: {shares}", highlight=False)
+        if record["modality_weights"] and len(x) > 1:
+            console.print(weights_line(record["modality_weights"]), highlight=False)
         if "rationale" in record:
             console.print(rationale_line(record["rationale"]), highlight=False)
         if "integrated_gradients" in record:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from data_prep.names import find
 from data_prep.quiet import quiet_start
+from mmlearn.cli.paths import check_model
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Export:
 def run(args):
     """Exports the model."""
     options = tyro.cli(Export, prog="python -m mmlearn export", args=args)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.models.formats import FORMATS, SAVED_MODEL
         from mmlearn.models.presets import find_preset

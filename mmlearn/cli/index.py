@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def run(args):
     """Indexes and prints what there is."""
     options = tyro.cli(Index, prog="python -m mmlearn index", args=args)
     data = data_config(options)
+    check_model(options.model)
     with quiet_start():
         indexing = import_indexing("index")
 

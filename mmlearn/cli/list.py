@@ -1,5 +1,6 @@
 """`python -m mmlearn list fusions | encoders | losses | objectives | sources | experiments | ...`."""
 
+import importlib
 from dataclasses import dataclass
 
 import tyro
@@ -28,9 +29,17 @@ def run(args):
     found = registry(kind)
     if kind == "encoders":
         names = [f"{modality}: {', '.join(sorted(each))}" for modality, each in found.items()]
+    elif kind == "experiments":
+        names = [f"{name:<18} {_summary(name)}" for name in sorted(found)]
     else:
         names = sorted(found)
     print("\n".join(names))
+
+
+def _summary(experiment):
+    """The first line of what the module of an experiment says of it."""
+    module = importlib.import_module(f"mmlearn.experiments.{experiment}")
+    return module.__doc__.partition("\n")[0]
 
 
 def registry(kind):

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from data_prep.names import input_names
 from data_prep.quiet import quiet_start
+from mmlearn.cli.paths import check_files, check_model
+from mmlearn.cli.tables import weights_line
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def run(args):
     if options.server is not None:
         _ask_server(options)
         return
+    check_model(options.model)
+    check_files(image=options.image, audio=options.audio, series=options.series)
     with quiet_start():
         from mmlearn.models import ImageCaptioner, ImageTextRetriever
         from mmlearn.models.presets import find_preset
@@ -93,7 +97,9 @@ def _ask_server(options):
     x = _read(options)
     columns = x.pop("table", {})
     x.update({name: columns[column] for column, name in input_names("table", columns).items()})
-    with Client(options.server, options.model, manifest=options.manifest) as client:
+    with quiet_start():  # gRPC imports TensorFlow
+        client = Client(options.server, options.model, manifest=options.manifest)
+    with client:
         taken = client.signatures()["serving_default"]["inputs"]
         for name in sorted(x.keys() & taken.keys()):
             if taken[name][0] is not object and name.startswith("table_"):
@@ -168,8 +174,8 @@ def _predict_labels(task, x, top, console):
     if "modality_weights" in explanation:
         values = explanation["modality_weights"][0].tolist()
         weights = dict(zip(task.backbone.modalities, values, strict=True))
-        shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
-        console.print(f"modality weights: {shares}", highlight=False)
+        if len(x) > 1:
+            console.print(weights_line(weights), highlight=False)
     if len(task.described) == 1:
         kind = "values" if task.described[task.main_output].is_regression else "labels"
         printed = {kind: printed[task.main_output]}

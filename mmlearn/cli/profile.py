@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from data_prep.quiet import quiet_start
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import evidence_table
 from mmlearn.experiments.output import write_json
 
@@ -35,6 +36,7 @@ class Profile:
 def run(args):
     """Measures, prints and writes the profile."""
     options = tyro.cli(Profile, prog="python -m mmlearn profile", args=args)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.analysis.evidence import PROFILE, write_evidence
         from mmlearn.analysis.profile import ProfileOptions, profile_evidence, profile_model

@@ -10,6 +10,7 @@ from rich.console import Console
 from data_prep.options import Options
 from data_prep.quiet import quiet_start
 from mmlearn.cli.evaluate import EvaluationData, data_config
+from mmlearn.cli.paths import check_model
 from mmlearn.cli.tables import evidence_table
 from mmlearn.experiments.config import DataConfig
 
@@ -59,6 +60,7 @@ def run(args):
     domain = None
     if options.domain.source is not None:
         domain = DataConfig(options.domain.source, options.domain.root, options.domain.options)
+    check_model(options.model)
     with quiet_start():
         from mmlearn.experiments.robustness import find_robustness
 

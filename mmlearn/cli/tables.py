@@ -305,3 +305,13 @@ def _short(cell):
     """A number with how far its interval reaches, for 80 columns."""
     reach = max(cell["high"] - cell["value"], cell["value"] - cell["low"])
     return f"{cell['value']:.3f} ±{reach:.3f}"
+
+
+def weights_line(weights):
+    """Says how a fusion weighs the modalities of an example, and what that is not.
+
+    Args:
+        weights: dict of modality to float.
+    """
+    shares = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+    return f"modality weights inside the fusion, not what each is worth (mmlearn contribution): {shares}"

@@ -122,7 +122,8 @@ def run(experiment, console=None):
         fitted = fit(experiment, console, folder, hosts)
         record = None
         if hosts.host.is_chief:
-            record = save(fitted, experiment, output)
+            with (console or Console(quiet=True)).status("exporting, and drawing figures"):
+                record = save(fitted, experiment, output)
             remove(folder)
         hosts.wait()
     return record
@@ -174,8 +175,7 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
     source, earlier, unlabeled, skipped = open_sources(experiment, hosts, console)
     reports = {split: source.report(split) for split in ("train", "val")}
     for split, report in reports.items():
-        found = ", ".join(f"{count} {what}" for what, count in report.items())
-        console.print(f"[bold]{split}[/]: {found}")
+        console.print(f"[bold]{split}[/]: {_summary(report)}")
     if unlabeled is not None:
         console.print(f"[bold]unlabeled[/]: {len(unlabeled.examples('train'))} examples")
     clock.lap("data")
@@ -255,8 +255,9 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
             # hosts, the others do not take part.
             with strategy.scope() if host.count == 1 else contextlib.nullcontext():
                 task = task.with_dtype("float32")
-        measured = kind.measure(task, source, "val", data.on_one_host().validation(), prior)
-        forgetting = earlier and earlier.measure(task, training.batch_size)
+        with console.status("scoring"):
+            measured = kind.measure(task, source, "val", data.on_one_host().validation(), prior)
+            forgetting = earlier and earlier.measure(task, training.batch_size)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         both = ("train", "val")
         read = [(source, both), (unlabeled, both), (earlier and earlier.source, ("val",))]
@@ -277,6 +278,13 @@ def fit(experiment, console=None, folder=None, hosts=None, callbacks=(), prepare
         earlier and earlier.record(source),
         forgetting,
     )
+
+
+def _summary(report):
+    """The report of a split as a line; of one that was drawn, what it was drawn from in brackets."""
+    drawn = [f"{count} {what}" for what, count in report.items() if what.startswith("of the ")]
+    found = ", ".join(f"{n} {what}" for what, n in report.items() if not what.startswith("of the "))
+    return f"{', '.join(drawn)} ({found})" if drawn else found
 
 
 def open_sources(experiment, hosts, console):

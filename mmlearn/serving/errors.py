@@ -19,3 +19,20 @@ class BadRequest(ServingError):
 
 class ServerError(ServingError):
     """The server failed, or answered with something that is no answer."""
+
+
+def fix(reason, model):
+    """What to do about a refused request, unless the server has said it.
+
+    Args:
+        reason: str. Its code and message.
+        model: str. The name of the model that was asked.
+
+    Returns:
+        str, empty or with a space before it.
+    """
+    if "Fix:" in reason:
+        return ""
+    if reason.startswith(("404", "NOT_FOUND")):
+        return f" Fix: pass the name by which it serves the model, instead of {model!r}."
+    return f" Fix: check the inputs, and that it serves {model!r}."

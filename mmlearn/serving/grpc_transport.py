@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
-from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable
+from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable, fix
 from mmlearn.serving.retry import call_with_retries
 
 _Code = grpc.StatusCode
@@ -131,9 +131,9 @@ class Grpc:
                 "timeout, or smaller batches."
             )
         if code in _REFUSED:
+            reason = f"{code.name}: {details}".rstrip(".")
             return BadRequest(
-                f"The server refuses the request, {code.name}: {details} Fix: check the inputs, and that it "
-                f"serves {self._model!r}."
+                f"The server refuses the request, {reason}.{fix(reason, self._model)}"
             )
         return ServerError(f"The server failed, {code.name}: {details} Fix: see its log.")
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import requests
 
-from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable
+from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable, fix
 from mmlearn.serving.retry import call_with_retries
 
 BUSY = (429, 503)
@@ -129,10 +129,8 @@ class Rest:
         if answer.status_code in BUSY:
             raise _Busy(f"{answer.status_code}: {_message(answer)}")
         if 400 <= answer.status_code < 500:
-            raise BadRequest(
-                f"The server refuses the request, {answer.status_code}: {_message(answer)} Fix: check the "
-                f"inputs, and that it serves {self._model!r}."
-            )
+            reason = f"{answer.status_code}: {_message(answer)}".rstrip(".")
+            raise BadRequest(f"The server refuses the request, {reason}.{fix(reason, self._model)}")
         if answer.status_code != 200:
             raise ServerError(
                 f"The server failed, {answer.status_code}: {_message(answer)} Fix: see its log."

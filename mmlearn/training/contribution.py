@@ -191,7 +191,8 @@ def find_ignored(record):
         lines.append(
             f"In phase {record['name']!r} the fused prediction makes no clear use of {modality!r}: "
             f"without it, the loss changes by {value:+.2g}, {share:.1%} (95 % interval from "
-            f"{low:+.2g}). Fix: check the data of that modality, train its encoder longer, or leave it "
-            "out of `model.modalities`."
+            f"{low:+.2g}). Fix: if the scores are no worse without it either, check the data of that "
+            "modality, train its encoder longer, or leave it out; if they are, the probabilities are too "
+            "sure of themselves (python -m mmlearn calibrate), or training was too long."
         )
     return lines

@@ -62,7 +62,7 @@ FALLING = [2.0, 1.5, 1.2, 1.1, 1.05, 1.03]
         (
             {"loss": FALLING, "val_loss": [1.8, 1.4, 1.5, 1.7, 1.9, 2.0]},
             "over-fitted, the validation loss rose from 1.4 in epoch 2 to 2 while the training "
-            "loss fell: `restore_best`, fewer epochs, or more dropout.",
+            "loss fell: --training.phases.N.restore-best, fewer epochs, or more dropout.",
         ),
         # It fell steeply, and the last epoch did not.
         (
@@ -95,7 +95,7 @@ FALLING = [2.0, 1.5, 1.2, 1.1, 1.05, 1.03]
                 "val_images_classes_map": [0.5, 0.8, 0.7, 0.6, 0.5, 0.4],
             },
             "over-fitted, the validation loss rose from 1.4 in epoch 2 to 2 while the training "
-            "loss fell: `restore_best`, fewer epochs, or more dropout.",
+            "loss fell: --training.phases.N.restore-best, fewer epochs, or more dropout.",
         ),
         (
             {"loss": [2.0, 1.6, 1.28, 1.02], "val_loss": [2.2, 1.8, 1.45, 1.2]},

@@ -32,7 +32,7 @@ def run(capfd, *args, code=0):
     [
         ([], "There is nothing to explain. Fix: pass --image FILE"),
         (["--text", " "], "--text is empty"),
-        (["--text", "a dog"], "holds no saved model. Fix:"),
+        (["--text", "a dog"], "Fix: pass the output folder of a run"),
         (["--measure", "--text", "a dog"], "--measure is of a data set"),
         (["--measure", "--count", "0"], "--count must be at least 1. Received: 0"),
     ],

@@ -20,7 +20,7 @@ from tests.documentation.pages import PAGES, REFERENCE, ROOT, blocks, commands, 
 
 # Programs of others, of which a test can only say that they are named on purpose.
 LANGUAGES = ("", "bash", "python", "yaml")
-FOREIGN = ("docker", "export", "jupyter", "ruff", "tensorboard")
+FOREIGN = ("curl", "docker", "echo", "export", "jupyter", "ruff", "tensorboard")
 
 
 def check_mmlearn(verb, *words):

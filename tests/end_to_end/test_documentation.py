@@ -133,3 +133,12 @@ def test_blocks_run_that_ask_a_server(user_folder, environment, server):
     assert len(found) >= 3
     asked = json.loads(json.dumps(found).replace("localhost:8501", f"localhost:{server}"))
     run_all(asked, user_folder, environment)
+    codes = [
+        block.code for page in PAGES for block in blocks(page, "bash") if SERVER in block.needs
+    ]
+    for code in (code.replace("localhost:8501", f"localhost:{server}") for code in codes):
+        if "curl" in code and shutil.which("curl"):
+            done = subprocess.run(
+                ["bash", "-c", code], cwd=user_folder, capture_output=True, text=True, check=True
+            )
+            assert done.stdout.count('"predictions"') == 2 and '"error"' not in done.stdout

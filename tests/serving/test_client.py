@@ -99,8 +99,12 @@ def test_what_may_pass_is_tried_again(client, server, fault):
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        ((400, {"error": "wrong\nshape"}), BadRequest, "refuses the request, 400: wrong shape Fix"),
-        ((404, b"<html>"), BadRequest, "404: Not Found Fix: .* it serves 'toys'"),
+        (
+            (400, {"error": "wrong\nshape"}),
+            BadRequest,
+            "refuses the request, 400: wrong shape. Fix",
+        ),
+        ((404, b"<html>"), BadRequest, "404: Not Found. Fix: .* instead of 'toys'"),
         (
             (500, {"error": "out of memory"}),
             ServerError,

@@ -47,7 +47,8 @@ class Signature:
         if extra or missing:
             raise invalid(
                 f"input size does not match signature {self.name!r}. Sent extra: {extra}. Missing but "
-                f"required: {missing}."
+                f"required: {missing}. Fix: what a row does not have is sent as absent, an empty string or "
+                '{"b64": ""} of a file.'
             )
 
     def check_shape(self, name, shape):

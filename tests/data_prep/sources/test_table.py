@@ -354,7 +354,7 @@ def test_all_problems_are_told_at_once(write):
 @pytest.mark.parametrize(
     ("root", "options", "message"),
     [
-        ("none.csv", {"text": "a"}, r"^There is no file 'none\.csv'\. Fix: "),
+        ("none.csv", {"text": "a"}, r"^There is no file 'none\.csv' in '.*'\. Fix: "),
         ("a\0.csv", {"text": "a"}, r"is no file name \(it has a NUL byte\)\. Fix: "),
         ("a.xlsx", {"text": "a"}, r"'a\.xlsx' is no table .* use one of \.csv, \.tsv, \.jsonl,"),
         (7, {"text": "a"}, r"A table is a path or a pandas\.DataFrame\. Received: int\. Fix: "),
