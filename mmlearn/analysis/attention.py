@@ -175,6 +175,9 @@ def caption_maps(task, explanation):
 def plot_attention(image, maps, path, title="", columns=6):
     """Draws the image and, for each word, its map laid over it.
 
+    Beside each word stands how many times the mean of all regions its brightest one has: a map is drawn in
+    full colour also where it is all but uniform.
+
     Args:
         image: uint8 array `(height, width, 3)`.
         maps: list of `(word, map)`, as `word_maps` returns.
@@ -196,12 +199,14 @@ def plot_attention(image, maps, path, title="", columns=6):
             ax.imshow(image)
         if 0 < i < count:
             word, heat = maps[i - 1]
+            peak = heat.max() / heat.mean() if heat.mean() > 0 else None
             heat = cv2.resize(
                 heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
             )
             ax.imshow(np.clip(heat, 0, top), cmap="inferno", alpha=0.6, vmin=0, vmax=top)
-            ax.set_title(word, fontsize=10, parse_math=False)
+            ax.set_title(f"{word}  {peak:.1f}x" if peak else word, fontsize=10, parse_math=False)
     figure.suptitle(title, fontsize=9, parse_math=False)  # a "$" is a dollar
+    figure.supxlabel("1.0x: all regions alike", fontsize=7)
     figure.savefig(path, dpi=120)
 
 

@@ -55,6 +55,15 @@ PHASES = (
         loss_weights={"main": 1.0},
     ),
 )
+# All at once: the teacher speaks of what is predicted from both.
+OF_STUDENT = TrainingPhase(
+    "end to end",
+    30,
+    learning_rate=3e-3,
+    weight_decay=0.1,
+    part_rates={"images_encoder": 0.03},
+    loss_weights={"main": 1.0, "text_classes": 1.0, "images_classes": 1.0},
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def write_networks(options):
     return paths
 
 
-def train(options, name, network, **values):
+def train(options, name, network, values=None):
     """Runs the experiment unless it was run; returns its config."""
     experiment = with_values(
         experiments.get("coco_small"),
@@ -102,7 +111,7 @@ def train(options, name, network, **values):
             "model.dropout": 0.5,
             "training.phases": PHASES,
             "training.seed": options.seed,
-            **values,
+            **(values or {}),
         },
     )
     if not os.path.exists(os.path.join(experiment.output, "run.json")):
@@ -119,7 +128,8 @@ def main():
     folder, data, console = experiment.output, experiment.data, Console(width=150)
     found = [compress_model(folder, data, *form, console=console) for form in FORMS]
     distillation = DistillationConfig(folder, attention=0.0, modality_weights=0.0)
-    student = train(options, "student", networks["student"], distillation=distillation)
+    changed = {"distillation": distillation, "training.phases": (OF_STUDENT,)}
+    student = train(options, "student", networks["student"], changed)
     pruned = pruning_of(folder)
     if not os.path.exists(os.path.join(pruned.output, "run.json")):
         run(pruned, console)
