@@ -9,7 +9,7 @@ from rich.table import Table
 
 from data_prep.quiet import quiet_start
 from mmlearn.cli.index import import_indexing
-from mmlearn.cli.paths import check_files, check_model
+from mmlearn.cli.paths import check_model
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ def run(args):
     """Searches and prints what is nearest."""
     options = tyro.cli(Search, prog="python -m mmlearn search", args=args)
     check_model(options.model)
-    check_files(image=options.image)
     with quiet_start():
         indexing = import_indexing("search")
 

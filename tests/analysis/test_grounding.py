@@ -5,7 +5,6 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.errors import DataError
 from mmlearn import MultimodalClassifier
 from mmlearn.analysis import grounding
 from mmlearn.analysis.attention import split_words
@@ -162,10 +161,10 @@ def test_what_cannot_be_measured_is_said(task, shapes, tmp_path):
     with pytest.raises(ValueError, match=r"a model of images and text\. Received: one of images"):
         measure_grounding(toys.classifier(("images",)), shapes)
     other = ExamplesSource({"val": examples([1], images=["a.jpg"], captions=[["a ring"]])})
-    with pytest.raises(DataError, match="There is no folder"):
+    with pytest.raises(ValueError, match="need images with captions and boxes"):
         measure_grounding(task, other)
     silent = ExamplesSource({"val": examples([1], captions=[["a ring"]])})
-    with pytest.raises(ValueError, match="need images with captions, in COCO's format"):
+    with pytest.raises(ValueError, match="need images with captions and boxes, in COCO's"):
         measure_grounding(task, silent)
 
 

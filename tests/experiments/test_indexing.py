@@ -115,16 +115,16 @@ def test_the_commands(model, shapes_root, shapes, tmp_path, capfd):
         (["search", model, "a", "--index", "/nowhere"], "holds no index. Fix:"),
         (["search", model, "--image", "/no.jpg", "--index", folder], "/no.jpg"),
         (["index", model, "--index", shapes_root], "exists and is not an index. Fix:"),
-        (["search", "/nowhere", "a"], "holds no saved model. Fix:"),
+        (["search", "/nowhere", "a"], "There is no model '/nowhere'. Fix:"),
     ):
         assert main(args) == 2, args
         (line,) = capfd.readouterr().err.strip().splitlines()
         assert message in line
 
 
-def test_missing_faiss_is_one_line_with_the_fix(monkeypatch, capfd):
+def test_missing_faiss_is_one_line_with_the_fix(monkeypatch, capfd, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    for args in (["index", "model"], ["search", "model", "a"]):
+    for args in (["index", str(tmp_path)], ["search", str(tmp_path), "a"]):
         assert main(args) == 2
         (line,) = capfd.readouterr().err.strip().splitlines()
         assert "Fix: pip install 'mmlearn-keras[search]', or pip install faiss-cpu." in line

@@ -75,7 +75,10 @@ def test_read_json_names_the_file_and_the_entry(tmp_path, data, message):
 @pytest.mark.parametrize("read", [lambda path: read_json(path, dict), read_lines])
 def test_a_file_that_is_not_there_or_no_file(tmp_path, read):
     path = str(tmp_path / "no")
-    with pytest.raises(DataError, match=rf"^There is no file '{re.escape(path)}'\. Fix: put it"):
+    with pytest.raises(DataError, match=rf"^There is no file '{re.escape(path)}'\. Fix: check the"):
+        read(path)
+    (tmp_path / "nor").write_text("")
+    with pytest.raises(DataError, match=rf"'\. Did you mean '{re.escape(path)}r'\? Fix: check the"):
         read(path)
     folder = str(tmp_path)
     message = rf"^'{re.escape(folder)}' cannot be read \(Is a directory\)\. Fix: restore it\.$"
