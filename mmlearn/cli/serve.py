@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
 
@@ -20,14 +21,16 @@ class Serve:
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a folder of versions."""
-    options: tyro.conf.OmitArgPrefixes[ServerOptions] = field(default_factory=ServerOptions)
+    options: Annotated[ServerOptions, tyro.conf.arg(name="")] = field(default_factory=ServerOptions)
 
 
 def run(args):
     """Serves."""
     chosen = tyro.cli(Serve, prog="python -m mmlearn serve", args=args)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("mmlearn.serving").setLevel(logging.INFO)
+    log = logging.getLogger("mmlearn.serving")
+    log.setLevel(logging.INFO)
+    log.info("Loading %s takes some seconds.", chosen.model)
     try:
         with quiet_start():
             from mmlearn.serving.server.model_server import ModelServer
