@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import tyro
 
@@ -21,7 +20,7 @@ class Serve:
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a folder of versions."""
-    options: Annotated[ServerOptions, tyro.conf.arg(name="")] = field(default_factory=ServerOptions)
+    options: tyro.conf.OmitArgPrefixes[ServerOptions] = field(default_factory=ServerOptions)
 
 
 def run(args):
