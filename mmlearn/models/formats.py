@@ -265,7 +265,8 @@ def _write_tensors(task, folder):
     function, input_signature = task.signatures()[TENSORS]
     archive = keras.export.ExportArchive()
     archive.track(task)
-    signatures.add_endpoint(archive, TENSORS, function, input_signature)
+    # Not by `signatures.add_endpoint`: each name in a converted file would be longer by that of a call.
+    archive.add_endpoint(TENSORS, function, input_signature)
     archive.write_out(folder, verbose=False)
     outputs = tf.saved_model.load(folder).signatures[TENSORS].structured_outputs
     texts = [name for name, value in outputs.items() if value.dtype == tf.string]

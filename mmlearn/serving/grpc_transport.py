@@ -130,12 +130,12 @@ class Grpc:
                 f"The server at {self._place!r} did not answer in {self._timeout:g} s. Fix: a longer "
                 "timeout, or smaller batches."
             )
+        reason = f"{code.name}: {details}".rstrip(".")
         if code in _REFUSED:
-            reason = f"{code.name}: {details}".rstrip(".")
             return BadRequest(
                 f"The server refuses the request, {reason}.{fix(reason, self._model)}"
             )
-        return ServerError(f"The server failed, {code.name}: {details} Fix: see its log.")
+        return ServerError(f"The server failed, {reason}. Fix: see its log.")
 
 
 def _read_specs(tensors):

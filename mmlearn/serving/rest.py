@@ -128,14 +128,12 @@ class Rest:
         )
         if answer.status_code in BUSY:
             raise _Busy(f"{answer.status_code}: {_message(answer)}")
+        if answer.status_code == 200:
+            return answer
+        reason = f"{answer.status_code}: {_message(answer)}".rstrip(".")
         if 400 <= answer.status_code < 500:
-            reason = f"{answer.status_code}: {_message(answer)}".rstrip(".")
             raise BadRequest(f"The server refuses the request, {reason}.{fix(reason, self._model)}")
-        if answer.status_code != 200:
-            raise ServerError(
-                f"The server failed, {answer.status_code}: {_message(answer)} Fix: see its log."
-            )
-        return answer
+        raise ServerError(f"The server failed, {reason}. Fix: see its log.")
 
 
 class _Busy(Exception):

@@ -108,7 +108,7 @@ def test_what_may_pass_is_tried_again(client, server, fault):
         (
             (500, {"error": "out of memory"}),
             ServerError,
-            "failed, 500: out of memory Fix: see its log",
+            "failed, 500: out of memory. Fix: see its log",
         ),
         ((200, b"<html>"), ServerError, "is no answer of TensorFlow Serving"),
         ((200, {"outputs": 1}), ServerError, "is no answer of TensorFlow Serving"),

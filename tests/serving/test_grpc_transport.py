@@ -115,7 +115,7 @@ def test_only_what_may_pass_is_tried_again(client, server):
     assert server.calls == 12
     for code, error in (("INVALID_ARGUMENT", BadRequest), ("INTERNAL", ServerError)):
         server.faults.append(grpc.StatusCode[code])
-        with pytest.raises(error, match=f"{code}: as told Fix"):
+        with pytest.raises(error, match=f"{code}: as told. Fix"):
             client.status()
     assert server.calls == 14
 
@@ -130,7 +130,7 @@ def test_a_slow_server_a_wrong_name_and_nobody(client, server):
         hasty.status()
     with (
         Client(place, "cats") as wrong,
-        pytest.raises(BadRequest, match=r"NOT_FOUND: no such model Fix: .* it serves 'cats'"),
+        pytest.raises(BadRequest, match=r"NOT_FOUND: no such model. Fix: .* instead of 'cats'"),
     ):
         wrong.status()
     with (
