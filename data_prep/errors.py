@@ -1,7 +1,8 @@
 """The one error that bad data raises."""
 
-import difflib
 import os
+
+from data_prep.names import similar_path
 
 
 class DataError(ValueError):
@@ -22,16 +23,10 @@ def no_file(path):
     >>> print(no_file("nowhere/photos.csv"))
     There is no file 'nowhere/photos.csv', nor a folder 'nowhere'. Fix: check the path.
     """
-    folder, name = os.path.split(path)
-    where = folder or os.curdir
-    if not os.path.isdir(where):
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder or os.curdir):
         return DataError(
             f"There is no file {path!r}, nor a folder {folder!r}. Fix: check the path."
         )
-    close = difflib.get_close_matches(name, os.listdir(where), n=1)
-    hint = f" Did you mean {os.path.join(folder, close[0])!r}?" if close else ""
-    return DataError(
-        f"There is no file {path!r} in {os.path.abspath(where)!r}.{hint} Fix: check the path."
-        if not os.path.isabs(path)
-        else f"There is no file {path!r}.{hint} Fix: check the path."
-    )
+    looked = "" if os.path.isabs(path) else f" in {os.path.abspath(folder)!r}"
+    return DataError(f"There is no file {path!r}{looked}.{similar_path(path)} Fix: check the path.")

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import re
 
 
@@ -21,6 +22,22 @@ def find(name, registry, kind):
     close = difflib.get_close_matches(str(name), registry, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(registry))}.")
+
+
+def similar_path(path):
+    """A "Did you mean" for a path that is not there.
+
+    Args:
+        path: str.
+
+    Returns:
+        str: a space and the path in the same folder that is most like it; empty where none is.
+    """
+    folder, name = os.path.split(path.rstrip(os.sep))
+    where = folder or os.curdir
+    names = os.listdir(where) if os.path.isdir(where) else []
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {os.path.join(folder, close[0])!r}?" if close else ""
 
 
 def input_names(modality, columns):

@@ -38,7 +38,7 @@ CLASS_METRICS = (
     *("average_precision", "AUC", "precision", "recall", "F1", "R2", "MAE", "RMSE"),
     *("true_positives", "false_positives", "false_negatives"),
 )
-BOXED = ("coco", "shapes")  # sources with boxes
+BOXED = ("coco", "shapes", "shapes_questions", "shapes_series")  # sources with boxes
 SHOWN_CLASSES, SHOWN_LEFT_OUT, SHOWN_PICTURES = 25, 10, 3
 
 # Topics of evidence -> what the section is about, and the command that measures it.

@@ -1,7 +1,8 @@
 """What can be said of a path before TensorFlow is imported, which takes seconds."""
 
-import difflib
 import os
+
+from data_prep.names import similar_path
 
 
 def check_model(path):
@@ -15,12 +16,8 @@ def check_model(path):
     """
     if os.path.exists(path):
         return
-    folder, name = os.path.split(path.rstrip(os.sep))
-    names = os.listdir(folder or os.curdir) if os.path.isdir(folder or os.curdir) else []
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {os.path.join(folder, close[0])!r}?" if close else ""
     raise ValueError(
-        f"There is no model {path!r}.{hint} Fix: pass the output folder of a run, such as "
+        f"There is no model {path!r}.{similar_path(path)} Fix: pass the output folder of a run, such as "
         "saved_models/shapes, or a preset directory."
     )
 

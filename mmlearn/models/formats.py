@@ -265,7 +265,7 @@ def _write_tensors(task, folder):
     function, input_signature = task.signatures()[TENSORS]
     archive = keras.export.ExportArchive()
     archive.track(task)
-    # Not by `signatures.add_endpoint`: each name in a converted file would be longer by that of a call.
+    # Traced twice, unlike what `signatures` writes: through a call, each name in a converted file is longer.
     archive.add_endpoint(TENSORS, function, input_signature)
     archive.write_out(folder, verbose=False)
     outputs = tf.saved_model.load(folder).signatures[TENSORS].structured_outputs

@@ -77,22 +77,12 @@ def _write(task, filepath, precision, verbose):
     for name, (function, input_signature) in task.signatures().items():
         if halves:
             function = _reading(function, halves)
-        add_endpoint(archive, name, function, input_signature)
+        _add_endpoint(archive, name, function, input_signature)
     archive.write_out(filepath, verbose=verbose)
 
 
-def add_endpoint(archive, name, function, input_signature):
-    """Adds a signature to an archive, traced once.
-
-    TensorFlow traces the functions of an archive again while it saves, and the file holds both graphs. So
-    what the archive gets is but a call of the graph.
-
-    Args:
-        archive: `keras.export.ExportArchive`.
-        name: str.
-        function: function of tensors that returns a dict of tensors.
-        input_signature: list of `tf.TensorSpec`, or of dicts of them.
-    """
+def _add_endpoint(archive, name, function, input_signature):
+    # TensorFlow traces the functions of an archive again while it saves, so this one but calls the graph.
     traced = tf.function(function, input_signature=input_signature, autograph=False)
     graph = traced.get_concrete_function()
     archive.add_endpoint(name, lambda *values: graph(*values), input_signature)

@@ -21,7 +21,7 @@ class ServerError(ServingError):
     """The server failed, or answered with something that is no answer."""
 
 
-def fix(reason, model):
+def refusal_fix(reason, model):
     """What to do about a refused request, unless the server has said it.
 
     Args:

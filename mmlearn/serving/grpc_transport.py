@@ -4,7 +4,13 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
-from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable, fix
+from mmlearn.serving.errors import (
+    BadRequest,
+    ServerError,
+    ServerTimeout,
+    ServerUnavailable,
+    refusal_fix,
+)
 from mmlearn.serving.retry import call_with_retries
 
 _Code = grpc.StatusCode
@@ -133,7 +139,7 @@ class Grpc:
         reason = f"{code.name}: {details}".rstrip(".")
         if code in _REFUSED:
             return BadRequest(
-                f"The server refuses the request, {reason}.{fix(reason, self._model)}"
+                f"The server refuses the request, {reason}.{refusal_fix(reason, self._model)}"
             )
         return ServerError(f"The server failed, {reason}. Fix: see its log.")
 

@@ -7,7 +7,13 @@ import re
 import numpy as np
 import requests
 
-from mmlearn.serving.errors import BadRequest, ServerError, ServerTimeout, ServerUnavailable, fix
+from mmlearn.serving.errors import (
+    BadRequest,
+    ServerError,
+    ServerTimeout,
+    ServerUnavailable,
+    refusal_fix,
+)
 from mmlearn.serving.retry import call_with_retries
 
 BUSY = (429, 503)
@@ -132,7 +138,9 @@ class Rest:
             return answer
         reason = f"{answer.status_code}: {_message(answer)}".rstrip(".")
         if 400 <= answer.status_code < 500:
-            raise BadRequest(f"The server refuses the request, {reason}.{fix(reason, self._model)}")
+            raise BadRequest(
+                f"The server refuses the request, {reason}.{refusal_fix(reason, self._model)}"
+            )
         raise ServerError(f"The server failed, {reason}. Fix: see its log.")
 
 
