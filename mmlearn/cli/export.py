@@ -43,7 +43,7 @@ def run(args):
     find(options.precision, ("float32", "float16"), "precision of an export")
     # On standard output, since what converters write to standard error is left out.
     with Console().status(
-        f"exporting {options.model} as {options.format}, some 15 seconds or more"
+        f"exporting {options.model} as {options.format}, up to a minute for a small model"
     ):
         task = MultimodalTask.from_preset(find_preset(options.model))
         if options.format == SAVED_MODEL:

@@ -1,7 +1,7 @@
 """`python -m mmlearn predict MODEL --image a.jpg --text "..."`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tyro
 from rich.console import Console
@@ -72,28 +72,77 @@ def run(args):
         from mmlearn.models.task import MultimodalTask
 
     task = MultimodalTask.from_preset(find_preset(options.model))
-    x, console = _read(options), Console(stderr=options.json)
+    x = _read(options)
     if isinstance(task, ImageCaptioner):
         if "images" not in x:
             raise ValueError("This model writes captions of images. Fix: pass --image FILE.")
-        found = {"caption": task.generate(x, prompt=options.text)[0]}
+        _print([], {"caption": task.generate(x, prompt=options.text)[0]}, options)
     elif isinstance(task, ImageTextRetriever):
-        found = _match(task, x)
+        _print([], _match(task, x), options)
     else:
-        found = _predict_labels(task, x, options.top, console)
-    for name, value in found.items():
-        if not isinstance(value, (dict, list)):
+        _print(*_predict(task, x), options)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one head predicts of one example."""
+
+    name: str
+    """Of the head; empty where there is only one."""
+    scores: dict
+    """Class to probability, or target to number."""
+    is_regression: bool
+    thresholds: dict = field(default_factory=dict)
+    """Class to the probability from which it is predicted, where the model has such."""
+
+
+def _print(predictions, others, options):
+    """Prints what was predicted, of a model here as of one on a server."""
+    console, found = Console(stderr=options.json), {}
+    for each in predictions:
+        scores = each.scores
+        if not each.is_regression:
+            scores = dict(sorted(scores.items(), key=lambda pair: -pair[1])[: options.top])
+        console.print(_table(each, scores))
+        kind = "values" if each.is_regression else "labels"
+        found[each.name or kind] = scores
+        if each.thresholds:
+            chosen = [name for name, value in each.scores.items() if value >= each.thresholds[name]]
+            if each.name:
+                found.setdefault("predicted", {})[each.name] = chosen
+            else:
+                found["predicted"] = chosen
+    for name, value in others.items():
+        if isinstance(value, dict):
+            if sum(weight > 0 for weight in value.values()) > 1:
+                console.print(weights_line(value), highlight=False)
+        else:
             shown = value if isinstance(value, str) else f"{value:.3f}"
             console.print(f"{name}: {shown}", highlight=False, markup=False)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({**found, **others}))
+
+
+def _table(prediction, scores):
+    number = "value" if prediction.is_regression else "probability"
+    table = Table("target" if prediction.is_regression else "label", title=prediction.name or None)
+    table.add_column(number)
+    if prediction.thresholds:
+        table.add_column("predicted from")
+        table.add_column("predicted")
+    for name, value in scores.items():
+        cells = [name, f"{value:.6g}" if prediction.is_regression else f"{value:.3f}"]
+        if prediction.thresholds:
+            cut = prediction.thresholds[name]
+            cells += [f"{cut:.3f}", "yes" if value >= cut else "no"]
+        table.add_row(*cells)
+    return table
 
 
 def _ask_server(options):
     """Prints what a server predicts, without loading the model or TensorFlow."""
     from mmlearn.serving.client import Client
 
-    console = Console(stderr=options.json)
     x = _read(options)
     columns = x.pop("table", {})
     x.update({name: columns[column] for column, name in input_names("table", columns).items()})
@@ -105,26 +154,38 @@ def _ask_server(options):
             if taken[name][0] is not object and name.startswith("table_"):
                 x[name] = [_number(name, value) for value in x[name]]
         answer = client.predict(**x)
-    found = {}
+    for option in ("image", "audio"):
+        status = int(answer.pop(f"{option}_status", [0])[0])
+        if status > 1:  # see `mmlearn.models.signatures.write`
+            raise ValueError(
+                f"--{option}: the server cannot read {getattr(options, option)!r}"
+                f"{', which has too many pixels' if status == 3 else ''}. Fix: pass another file."
+            )
+    answer.pop("status", None)
+    _print(*_read_answer(answer, sorted({name.partition("_")[0] for name in taken})), options)
+
+
+def _read_answer(answer, modalities):
+    """The predictions of the one row of an answer, and what else it has."""
+    predictions, others = [], {}
     for name, values in answer.items():
-        head, is_columns, _ = name.rpartition("probabilities")
-        named = answer.get(f"{head}labels") if is_columns else None
-        if named is None and name.endswith("values"):
-            named = answer.get(f"{name.removesuffix('values')}targets")
-        if named is not None:
-            pairs = zip(named[0].tolist(), map(float, values[0]), strict=True)
-            if is_columns:
-                pairs = sorted(pairs, key=lambda pair: -pair[1])[: options.top]
-            table = Table(name, "")
-            found[name] = dict(pairs)
-            for label, value in found[name].items():
-                table.add_row(label, f"{value:.3f}" if is_columns else f"{value:.6g}")
-            console.print(table)
-        elif not name.endswith(("labels", "targets", "_embedding")):
-            found[name] = values[0].tolist() if hasattr(values[0], "tolist") else values[0]
-            console.print(f"{name}: {found[name]}", highlight=False, markup=False)
-    if options.json:
-        print(json.dumps(found))
+        for scores, columns in (("probabilities", "labels"), ("values", "targets")):
+            head = name.removesuffix(scores)
+            if head != name and f"{head}{columns}" in answer:
+                pairs = zip(
+                    answer[f"{head}{columns}"][0].tolist(), map(float, values[0]), strict=True
+                )
+                predictions.append(
+                    Prediction(head.rstrip("_"), dict(pairs), is_regression=scores == "values")
+                )
+                break
+        else:
+            if name == "modality_weights":
+                others[name] = dict(zip(modalities, values[0].tolist(), strict=True))
+            elif not name.endswith(("labels", "targets", "_embedding")):
+                value = values[0].tolist() if hasattr(values[0], "tolist") else values[0]
+                others["caption" if name == "captions" else name] = value
+    return predictions, others
 
 
 def _number(name, value):
@@ -146,42 +207,30 @@ def _match(task, x):
     return {"match": float(task.predict(x, verbose=0)[0]), "cosine": float(cosine)}
 
 
-def _predict_labels(task, x, top, console):
-    """Prints a table of labels or numbers; returns them."""
+def _predict(task, x):
+    """The predictions of each head, and what else the model says of the example."""
     explanation = task.explain(x)
-    printed, chosen = {}, {}
-    for head in task.described.values():
-        predicted = [float(value) for value in explanation[head.name][0]]
-        found = list(zip(head.label_names, predicted, strict=True))
-        table = Table("target", "value") if head.is_regression else Table("label", "probability")
-        cuts = dict(zip(head.label_names, head.thresholds, strict=True)) if head.thresholds else {}
-        if cuts:
-            table.add_column("predicted from")
-            table.add_column("predicted")
-            chosen[head.name] = [name for name, value in found if value >= cuts[name]]
-        if len(task.described) > 1:
-            table.title = head.name
-        if not head.is_regression:
-            found = sorted(found, key=lambda pair: -pair[1])[:top]
-        for name, value in found:
-            cells = [name, f"{value:.6g}" if head.is_regression else f"{value:.3f}"]
-            if cuts:
-                cells += [f"{cuts[name]:.3f}", "yes" if value >= cuts[name] else "no"]
-            table.add_row(*cells)
-        console.print(table)
-        printed[head.name] = dict(found)
-    weights = {}
+    heads = task.described.values()
+    predictions = []
+    for head in heads:
+        values = map(float, explanation[head.name][0])
+        cuts = zip(head.label_names, head.thresholds, strict=True) if head.thresholds else ()
+        predictions.append(
+            Prediction(
+                head.name if len(heads) > 1 else "",
+                dict(zip(head.label_names, values, strict=True)),
+                head.is_regression,
+                dict(cuts),
+            )
+        )
+    others = {}
+    for name, values in task.serve_also(explanation).items():
+        value = values.numpy()[0]
+        others[name] = value.decode() if isinstance(value, bytes) else float(value)
     if "modality_weights" in explanation:
         values = explanation["modality_weights"][0].tolist()
-        weights = dict(zip(task.backbone.modalities, values, strict=True))
-        if len(x) > 1:
-            console.print(weights_line(weights), highlight=False)
-    if len(task.described) == 1:
-        kind = "values" if task.described[task.main_output].is_regression else "labels"
-        printed = {kind: printed[task.main_output]}
-        chosen = chosen.get(task.main_output)
-    predicted = {"predicted": chosen} if chosen is not None and chosen != {} else {}
-    return {**printed, **predicted, "modality_weights": weights}
+        others["modality_weights"] = dict(zip(task.backbone.modalities, values, strict=True))
+    return predictions, others
 
 
 def _read(options):

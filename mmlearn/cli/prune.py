@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from data_prep.quiet import quiet_start
+from mmlearn.cli.experiment_flags import HELP, parse_flags
 from mmlearn.cli.tables import evidence_table
 from mmlearn.experiments.config import Experiment
 from mmlearn.experiments.smaller_runs import pruning_of
@@ -44,17 +45,13 @@ def parse(args, kind, verb, default_of):
         ValueError: when no model is named.
     """
     named = bool(args) and not args[0].startswith("-")
-    if not named and not {"-h", "--help"} & set(args):
+    if not named and not {*HELP} & {*args}:
         raise ValueError(
             f"No model. Fix: python -m mmlearn {verb} MODEL, the output folder of a run."
         )
-    return tyro.cli(
-        kind,
-        prog=f"python -m mmlearn {verb} MODEL",
-        default=kind(default_of(args[0])) if named else None,
-        args=args[1:] if named else args,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    default = kind(default_of(args[0])) if named else None
+    rest = args[1:] if named else args
+    return parse_flags(kind, f"{verb} MODEL", default, rest, (TOPICS[verb],))
 
 
 def run_and_compare(options, earlier, verb, args):

@@ -32,7 +32,7 @@ _WITH_OPTIONS = ("encoders", "fusions", "sources")
 _OF_FLAGS = ("weights", "image_size", "max_chunks", "vocabulary", "num_samples")
 _HEAD = """# Commands and flags
 
-Written from the code by `python -m mmlearn.cli.reference`. `python -m mmlearn COMMAND --help` shows the same of one command.
+Written from the code by `python -m mmlearn.cli.reference`. `python -m mmlearn COMMAND --help` shows the same of one command; where an experiment has flags, `--help GROUP` those of a group (data, model, training ...).
 
 - [Commands](#commands)
 - [Flags of an experiment](#flags-of-an-experiment): of `train`, `tune`, `ablate`, `prune`, `distill` and `config show`

@@ -20,7 +20,7 @@ class Serve:
 
     model: tyro.conf.Positional[str]
     """Output folder of a run, such as saved_models/shapes, or a folder of versions."""
-    options: tyro.conf.OmitArgPrefixes[ServerOptions] = field(default_factory=ServerOptions)
+    server: tyro.conf.OmitArgPrefixes[ServerOptions] = field(default_factory=ServerOptions)
 
 
 def run(args):
@@ -38,7 +38,7 @@ def run(args):
             f"`serve` needs a package that is not installed ({error}). Fix: pip install "
             "'mmlearn-keras[server]'."
         ) from None
-    asyncio.run(_serve(ModelServer(chosen.model, chosen.options)))
+    asyncio.run(_serve(ModelServer(chosen.model, chosen.server)))
 
 
 async def _serve(server):

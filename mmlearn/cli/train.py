@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep.quiet import quiet_start
 from mmlearn import experiments
+from mmlearn.cli.experiment_flags import parse_flags
 from mmlearn.cli.tables import (
     accuracy_remark,
     comparison_lines,
@@ -43,14 +44,7 @@ def parse(args, kind=Train, verb="train"):
     is_run = name.endswith(".json")
     default, fingerprint = read_run(name) if is_run else (experiments.get(name), None)
     rest = args[1:] if args and args[0] == name else args
-    options = tyro.cli(
-        kind,
-        prog=f"python -m mmlearn {verb}",
-        default=kind(default),
-        args=rest,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    return options, fingerprint
+    return parse_flags(kind, verb, kind(default), rest), fingerprint
 
 
 def run(args):

@@ -97,7 +97,8 @@ def compare_slices(
     Returns:
         A list of dicts of plain JSON types: `name`, `case`, `num_examples` (inside), `inside` and
         `outside` (mean losses), `difference` (a dict of `value`, `low` and `high`), `p`, `p_holm` and
-        `is_significant`. Slices with fewer than `SMALLEST` examples inside or outside are left out.
+        `is_significant`. Slices with fewer than `SMALLEST` examples inside or outside are left out;
+        slices of the same examples are tested once, by all their names.
 
     Reference:
         Permutation: Efron and Tibshirani 1993, section 15.2; the correction: `adjust_by_holm`.
@@ -117,7 +118,7 @@ def compare_slices(
         for each, rows in zip(slices, counted, strict=True)
         if min((each.rows & rows).sum(), (~each.rows & rows).sum()) >= SMALLEST
     ]
-    for number, (each, rows) in enumerate(tested):
+    for number, (each, rows) in enumerate(_distinct(tested)):
         values, inside, members = losses[rows], each.rows[rows], groups[rows]
         random = np.random.default_rng([seed, number])
         p = _permutation_p(values, inside, members, num_permutations, random)
@@ -142,6 +143,19 @@ def compare_slices(
         {**each, "p_holm": p, "is_significant": p < LEVEL}
         for each, p in zip(found, corrected, strict=True)
     ]
+
+
+def _distinct(tested):
+    """Joins what splits the same examples in the same way, which would be corrected for as two tests."""
+    found = {}
+    for each, rows in tested:
+        key = (each.rows & rows).tobytes(), rows.tobytes()
+        if key in found:
+            first = found[key][0]
+            both = {"name": f"{first.name} = {each.name}", "case": first.case or each.case}
+            each = dataclasses.replace(first, **both)
+        found[key] = (each, rows)
+    return list(found.values())
 
 
 def _permutation_p(values, inside, groups, num_permutations, random):

@@ -20,7 +20,7 @@ class Client:
 
     Args:
         url: str. `http://host:8501` or `https://...` for REST, `grpc://host:8500` for gRPC, which needs
-            `pip install "mmlearn-keras[serving]"`.
+            `pip install 'mmlearn-keras[serving]'`.
         model: str. Its name on the server.
         timeout: float, seconds that the server may take to connect, and then to answer a request.
         retries: int. How often a request is tried again.

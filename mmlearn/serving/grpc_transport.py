@@ -47,7 +47,7 @@ class Grpc:
             )
         except ImportError:
             raise ValueError(
-                'gRPC needs tensorflow-serving-api. Fix: pip install "mmlearn-keras[serving]", or an http:// '
+                "gRPC needs tensorflow-serving-api. Fix: pip install 'mmlearn-keras[serving]', or an http:// "
                 "address."
             ) from None
         self._place, self._model, self._version = place, model, version

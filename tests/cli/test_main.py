@@ -160,3 +160,26 @@ def test_output_that_cannot_be_written_fails_before_the_work(tmp_path, capfd):
     (tmp_path / "file").write_text("")
     message = error(capfd, "train", "--output", tmp_path / "file" / "run", "--data.root", tmp_path)
     assert str(tmp_path / "file") in message
+
+
+def test_help_of_an_experiment_comes_in_groups(capfd):
+    def printed(*words):
+        with pytest.raises(SystemExit):
+            main([*words])
+        return capfd.readouterr().out
+
+    short, data, everything = (
+        printed("train", "--help", *more) for more in ([], ["data"], ["all"])
+    )
+    assert "--output" in short
+    assert "training      Phases" in short
+    assert "--data.root" not in short
+    assert "--data.root" in data
+    assert "--model.dropout" not in data
+    assert len(everything) > 5 * len(data)
+    assert "--training.phases.2.epochs" in everything
+    pruning = printed("prune", "-h")
+    assert "--pruning.units" in pruning
+    assert "--data.root" not in pruning
+    assert main(["train", "--help", "dat"]) == 2
+    assert "Did you mean 'data'?" in capfd.readouterr().err

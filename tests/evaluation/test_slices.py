@@ -56,6 +56,20 @@ def test_a_worse_slice_is_found_and_chance_is_not():
     assert 0.5 < own["difference"]["low"] < own["difference"]["high"] < 1.7
 
 
+def test_slices_of_the_same_examples_are_one_test():
+    losses, known = np.random.default_rng(0).random(40), np.ones(40, bool)
+    rows = np.arange(40) < 20
+    slices = [
+        Slice("few words", rows, known),
+        Slice("other", np.arange(40) % 2 == 0, known),
+        Slice("few objects", rows.copy(), known, "simple"),
+    ]
+    first, second = compare_slices(losses, slices, 500)
+    assert (first["name"], first["case"]) == ("few words = few objects", "simple")
+    assert second["name"] == "other"
+    assert first["p_holm"] <= 2 * first["p"]
+
+
 def test_captions_of_one_image_are_not_five_examples():
     random = np.random.default_rng(4)
     images = np.repeat(np.arange(40), 5)

@@ -159,21 +159,39 @@ def test_wrong_inputs_are_said_before_or_by_the_server(client):
         Client(client._transport._url, "cats").status()
 
 
-def test_the_command_line_asks_a_server(exported, client, server, tmp_path, capfd):
+def test_the_command_line_shows_the_same_of_a_server_as_of_a_folder(
+    exported, client, server, tmp_path, capfd
+):
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    words = ["predict", "toys", "--server", server.url, "--image", str(tmp_path / "a.jpg")]
-    assert main([*words, "--text", "a dog", "--json"]) == 0
-    answer = json.loads(capfd.readouterr().out.strip().splitlines()[-1])
+    exported[0].save_to_preset(tmp_path / "preset")
+    words = ["--image", str(tmp_path / "a.jpg"), "--text", "a dog"]
+    printed, answers = [], []
+    for model in (["toys", "--server", server.url], [str(tmp_path / "preset")]):
+        assert main(["predict", *model, *words]) == 0
+        printed.append(capfd.readouterr().out)
+        assert main(["predict", *model, *words, "--json"]) == 0
+        answers.append(json.loads(capfd.readouterr().out.strip().splitlines()[-1]))
+    assert printed[0] == printed[1]
     expected = exported[0].predict({"images": [jpeg()], "text": ["a dog"]}, verbose=0)[0]
-    names = exported[0].label_names
-    assert answer["probabilities"] == pytest.approx(
-        dict(zip(names, expected, strict=True)), abs=1e-5
-    )
-    assert (answer["status"], answer["image_status"]) == (0, 0)
-    assert main(["predict", "cats", "--server", server.url, "--text", "a dog"]) == 2
-    assert "404" in capfd.readouterr().err
-    assert main(["predict", "toys", "--server", "ftp://x", "--text", "a dog"]) == 2
-    assert "A server is http://HOST:PORT" in capfd.readouterr().err
+    expected = dict(zip(exported[0].label_names, expected, strict=True))
+    for answer in answers:
+        assert answer.keys() == {"labels", "modality_weights"}
+        assert answer["labels"] == pytest.approx(expected, abs=1e-5)
+        assert sum(answer["modality_weights"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_command_line_says_what_a_server_refuses(client, server, tmp_path, capfd):
+    (tmp_path / "a.jpg").write_text("no image")
+    for words, message in (
+        (["cats", "--server", server.url, "--text", "a dog"], "404"),
+        (["toys", "--server", "ftp://x", "--text", "a dog"], "A server is http://HOST:PORT"),
+        (
+            ["toys", "--server", server.url, "--image", str(tmp_path / "a.jpg")],
+            "--image: the server cannot read",
+        ),
+    ):
+        assert main(["predict", *words]) == 2
+        assert message in capfd.readouterr().err
 
 
 def test_base64_that_is_none_is_refused_by_the_contract(server):
