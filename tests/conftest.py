@@ -1,5 +1,6 @@
 """Tiers, and what tests share."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,6 +34,28 @@ def pytest_collection_modifyitems(config, items):
         for tier in TIERS:
             if tier in item.keywords and not config.getoption(f"--run-{tier}"):
                 item.add_marker(pytest.mark.skip(reason=f"needs --run-{tier}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_runs(request):
+    """Leaves out of the default tier what pays for long runs only; it would take a third of the time.
+
+    TensorFlow optimizes a graph before its first step, and toys take few; the other tiers have that.
+    And Python looks for garbage while graphs are traced: here, after each file of tests.
+    """
+    if not any(request.config.getoption(f"--run-{tier}") for tier in TIERS):
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    gc.collect()
+    gc.freeze()  # the packages, which stay
+    gc.disable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -89,11 +89,10 @@ def compress_model(
     ):
         line = bar.add_task("converting", total=3, status="")
         full, small = (os.path.join(scratch, name) for name in ("full", "small"))
-        task.export(full, format)
         calibration = None
         if method == "int8":
             calibration = draw_calibration(task, data, calibration_examples, seed)
-        task.export(small, format, method, calibration)
+        formats.write_precisions(task, {full: "float32", small: method}, format, calibration)
         bar.update(line, advance=1, description="quality")
         forms = {"preset": task.predict_on_batch, "full": formats.load(full)}
         forms["small"] = formats.load(small)

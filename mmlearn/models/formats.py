@@ -109,40 +109,64 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
         ValueError: when the folder exists, the format or the precision is unknown, what the format
             needs is not installed, or it cannot hold the task.
     """
+    write_precisions(task, {filepath: precision}, format, calibration, verbose)
+
+
+def write_precisions(task, precisions, format=SAVED_MODEL, calibration=None, verbose=False):
+    """Writes a task in a format and several precisions: `write`, but its graph is made once.
+
+    Args:
+        task: a task with a preprocessor.
+        precisions: dict of folder, which does not exist yet, to one of `PRECISIONS`.
+        format, calibration, verbose: see `write`.
+
+    Raises:
+        ValueError: see `write`.
+    """
     find(format, (SAVED_MODEL, *FORMATS), "export format")
-    find(precision, PRECISIONS, "precision")
-    check_precision(format, precision)
+    precisions = {str(path).rstrip(os.sep): each for path, each in precisions.items()}
+    for precision in precisions.values():
+        find(precision, PRECISIONS, "precision")
+        check_precision(format, precision)
     if format == SAVED_MODEL:
-        if precision != "float32":
-            _check_backend(format, precision)
-        signatures.write(task, filepath, precision, verbose)
+        for filepath, precision in precisions.items():
+            if precision != "float32":
+                _check_backend(format, precision)
+            signatures.write(task, filepath, precision, verbose)
         return
-    chosen = FORMATS[format]
-    _need(format, "convert", *(["int8"] if precision == "int8" else []))
-    filepath = str(filepath).rstrip(os.sep)
-    _check(task, filepath, format, precision)
-    examples = _one_by_one(calibration) if precision == "int8" else None
+    is_int8 = "int8" in precisions.values()
+    _need(format, "convert", *(["int8"] if is_int8 else []))
+    for filepath, precision in precisions.items():
+        _check(task, filepath, format, precision)
+    examples = _one_by_one(calibration) if is_int8 else None
+    saved_model = f"{next(iter(precisions))}.partial-{os.getpid()}-saved_model"
+    try:
+        os.makedirs(os.path.dirname(saved_model) or os.curdir, exist_ok=True)
+        description = _write_tensors(task, saved_model)
+        for filepath, precision in precisions.items():
+            about = {"format": format, "precision": precision, **description}
+            _convert(saved_model, filepath, about, examples, type(task).__name__)
+    finally:
+        shutil.rmtree(saved_model, ignore_errors=True)
+
+
+def _convert(saved_model, filepath, description, examples, kind):
+    """Writes a SavedModel of tensors in the format and precision of its description."""
+    format, precision = description["format"], description["precision"]
     partial = f"{filepath}.partial-{os.getpid()}"
-    saved_model = os.path.join(partial, "saved_model")
     try:
         os.makedirs(partial)
-        description = {
-            "format": format,
-            "precision": precision,
-            **_write_tensors(task, saved_model),
-        }
         try:
             # Converters write progress, and warn about their own dependencies.
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
-                chosen.convert(saved_model, TENSORS, partial, precision, examples)
+                FORMATS[format].convert(saved_model, TENSORS, partial, precision, examples)
         except Exception as error:  # each converter has its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"{format} cannot hold this {type(task).__name__} in {precision} ({reason}). Fix: another "
-                f"format: {', '.join(n for n in (SAVED_MODEL, *FORMATS) if n != format)}."
+                f"{format} cannot hold this {kind} in {precision} ({reason}). Fix: another format: "
+                f"{', '.join(n for n in (SAVED_MODEL, *FORMATS) if n != format)}."
             ) from error
-        shutil.rmtree(saved_model)
         with open(os.path.join(partial, DESCRIPTION), "w", encoding="utf-8") as file:
             json.dump(description, file, indent=2)
         os.rename(partial, filepath)
