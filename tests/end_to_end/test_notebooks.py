@@ -9,8 +9,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# Of the large tier; the others are of the full one. Each takes about a minute of two cores.
-LARGE = ("01", "02")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -95,16 +93,8 @@ def test_first_cell_installs_what_differs(
     assert [name for name, _ in commands] == ["pip"] * is_installed
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path, marks=getattr(pytest.mark, "large" if path.stem[:2] in LARGE else "full")
-        )
-        for path in NOTEBOOKS
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.large
+@every_notebook
 def test_notebook_runs(path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
