@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_runs(request):
-    """Leaves out of the default tier what pays for long runs only; it would take a third of the time.
+    """Leaves out of the default tier what pays for long runs only; it took a quarter of the time.
 
     TensorFlow optimizes a graph before its first step, and toys take few; the other tiers have that.
     And Python looks for garbage while graphs are traced: here, after each file of tests.
@@ -47,15 +47,16 @@ def _short_runs(request):
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    gc.collect()
-    gc.freeze()  # the packages, which stay
-    gc.disable()
+        gc.collect()
+        gc.freeze()  # the packages, which stay
+        gc.disable()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _collected():
     yield
-    gc.collect()
+    if not gc.isenabled():
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

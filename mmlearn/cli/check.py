@@ -43,10 +43,10 @@ def run(args):
     console = Console(stderr=options.json)
     found = check_versions()
     if all(each.status != FIX for each in found):  # or what follows could not be imported
-        with console.status("looking at the machine"):
-            with quiet_start():
-                from mmlearn.experiments.machine import check_machine
+        with quiet_start():
+            from mmlearn.experiments.machine import check_machine
 
+        with console.status("looking at the machine"):
             found += check_machine(options.data, options.models, options.timeout_seconds)
         found += check_extras()
     for each in found:

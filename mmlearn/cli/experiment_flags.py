@@ -58,7 +58,11 @@ def _groups():
 
 
 def _describe(kind, verb):
-    lines = [inspect.getdoc(kind), "", f"Further flags, shown by `{verb} --help GROUP`:"]
+    lines = [
+        inspect.getdoc(kind),
+        "",
+        f"Groups of flags, of which `{verb} --help GROUP` shows one:",
+    ]
     for name, group in _groups().items():
         lines.append(f"  {name:<14}{inspect.getdoc(group).splitlines()[0]}")
     return "\n".join([*lines, f"  {ALL:<14}Every group."])

@@ -1,8 +1,10 @@
 """`python -m mmlearn predict MODEL --image a.jpg --text "..."`."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +44,9 @@ class Predict:
     top: int = 5
     """How many labels to show."""
     json: bool = False
-    """Print one JSON object as the last line of standard output."""
+    """Print one JSON object as the last line of standard output: `labels` or `values`, of several heads each
+    by its name; `predicted`, where the model has thresholds; `modality_weights`; and what else it says,
+    such as `answer`, `caption`, `match`."""
 
 
 def run(args):
@@ -76,11 +80,11 @@ def run(args):
     if isinstance(task, ImageCaptioner):
         if "images" not in x:
             raise ValueError("This model writes captions of images. Fix: pass --image FILE.")
-        _print([], {"caption": task.generate(x, prompt=options.text)[0]}, options)
+        _print([], {"caption": task.generate(x, prompt=options.text)[0]}, len(x), options)
     elif isinstance(task, ImageTextRetriever):
-        _print([], _match(task, x), options)
+        _print([], _match(task, x), len(x), options)
     else:
-        _print(*_predict(task, x), options)
+        _print(*_predict(task, x), len(x), options)
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,10 @@ class Prediction:
     """Class to the probability from which it is predicted, where the model has such."""
 
 
-def _print(predictions, others, options):
-    """Prints what was predicted, of a model here as of one on a server."""
+def _print(predictions, others, num_given, options):
+    """Prints what was predicted from so many modalities, of a model here as of one on a server."""
     console, found = Console(stderr=options.json), {}
-    for each in predictions:
+    for each in sorted(predictions, key=lambda each: each.name):
         scores = each.scores
         if not each.is_regression:
             scores = dict(sorted(scores.items(), key=lambda pair: -pair[1])[: options.top])
@@ -112,15 +116,15 @@ def _print(predictions, others, options):
                 found.setdefault("predicted", {})[each.name] = chosen
             else:
                 found["predicted"] = chosen
-    for name, value in others.items():
-        if isinstance(value, dict):
-            if sum(weight > 0 for weight in value.values()) > 1:
-                console.print(weights_line(value), highlight=False)
-        else:
-            shown = value if isinstance(value, str) else f"{value:.3f}"
-            console.print(f"{name}: {shown}", highlight=False, markup=False)
+    weights = others.pop("modality_weights", {})
+    for name, value in sorted(others.items()):
+        shown = f"{value:.3f}" if isinstance(value, float) else value
+        console.print(f"{name}: {shown}", highlight=False, markup=False)
+    if weights and num_given > 1:
+        console.print(weights_line(weights), highlight=False)
     if options.json:
-        print(json.dumps({**found, **others}))
+        weights = {"modality_weights": weights} if predictions else {}
+        print(json.dumps({**found, **others, **weights}))
 
 
 def _table(prediction, scores):
@@ -144,9 +148,11 @@ def _ask_server(options):
     from mmlearn.serving.client import Client
 
     x = _read(options)
+    num_given = len(x)
     columns = x.pop("table", {})
     x.update({name: columns[column] for column, name in input_names("table", columns).items()})
-    with quiet_start():  # gRPC imports TensorFlow
+    starts_tensorflow = options.server.startswith("grpc:")
+    with quiet_start() if starts_tensorflow else contextlib.nullcontext():
         client = Client(options.server, options.model, manifest=options.manifest)
     with client:
         taken = client.signatures()["serving_default"]["inputs"]
@@ -161,8 +167,13 @@ def _ask_server(options):
                 f"--{option}: the server cannot read {getattr(options, option)!r}"
                 f"{', which has too many pixels' if status == 3 else ''}. Fix: pass another file."
             )
-    answer.pop("status", None)
-    _print(*_read_answer(answer, sorted({name.partition("_")[0] for name in taken})), options)
+    if int(answer.pop("status", [0])[0]):
+        raise ValueError(
+            f"The server has nothing to predict from: this model takes {', '.join(sorted(taken))}. Fix: pass "
+            "what is missing, or a text or a file that is not empty."
+        )
+    modalities = sorted({name.partition("_")[0] for name in taken})
+    _print(*_read_answer(answer, modalities), num_given, options)
 
 
 def _read_answer(answer, modalities):
@@ -183,9 +194,14 @@ def _read_answer(answer, modalities):
             if name == "modality_weights":
                 others[name] = dict(zip(modalities, values[0].tolist(), strict=True))
             elif not name.endswith(("labels", "targets", "_embedding")):
-                value = values[0].tolist() if hasattr(values[0], "tolist") else values[0]
-                others["caption" if name == "captions" else name] = value
+                others["caption" if name == "captions" else name] = _plain(values[0])
     return predictions, others
+
+
+def _plain(value):
+    """An output of one example as JSON has it."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _number(name, value):
@@ -203,8 +219,8 @@ def _match(task, x):
     if missing:
         raise ValueError("This model matches an image with a text. Fix: pass --image and --text.")
     embeddings = task.embed(x)
-    cosine = (embeddings["images"] * embeddings["text"]).sum()
-    return {"match": float(task.predict(x, verbose=0)[0]), "cosine": float(cosine)}
+    similarity = (embeddings["images"] * embeddings["text"]).sum()
+    return {"match": float(task.predict(x, verbose=0)[0]), "similarity": float(similarity)}
 
 
 def _predict(task, x):
@@ -217,7 +233,7 @@ def _predict(task, x):
         cuts = zip(head.label_names, head.thresholds, strict=True) if head.thresholds else ()
         predictions.append(
             Prediction(
-                head.name if len(heads) > 1 else "",
+                task.own_name("", head).rstrip("_"),
                 dict(zip(head.label_names, values, strict=True)),
                 head.is_regression,
                 dict(cuts),
@@ -225,8 +241,7 @@ def _predict(task, x):
         )
     others = {}
     for name, values in task.serve_also(explanation).items():
-        value = values.numpy()[0]
-        others[name] = value.decode() if isinstance(value, bytes) else float(value)
+        others[name] = _plain(np.asarray(values)[0])
     if "modality_weights" in explanation:
         values = explanation["modality_weights"][0].tolist()
         others["modality_weights"] = dict(zip(task.backbone.modalities, values, strict=True))

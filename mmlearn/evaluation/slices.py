@@ -98,7 +98,8 @@ def compare_slices(
         A list of dicts of plain JSON types: `name`, `case`, `num_examples` (inside), `inside` and
         `outside` (mean losses), `difference` (a dict of `value`, `low` and `high`), `p`, `p_holm` and
         `is_significant`. Slices with fewer than `SMALLEST` examples inside or outside are left out;
-        slices of the same examples are tested once, by all their names.
+        slices with the same examples inside are tested once, by all their names, unless they stand for
+        two cases.
 
     Reference:
         Permutation: Efron and Tibshirani 1993, section 15.2; the correction: `adjust_by_holm`.
@@ -146,16 +147,19 @@ def compare_slices(
 
 
 def _distinct(tested):
-    """Joins what splits the same examples in the same way, which would be corrected for as two tests."""
-    found = {}
+    """Joins what has the same examples inside, which would be corrected for as several tests."""
+    found = []
     for each, rows in tested:
-        key = (each.rows & rows).tobytes(), rows.tobytes()
-        if key in found:
-            first = found[key][0]
-            both = {"name": f"{first.name} = {each.name}", "case": first.case or each.case}
-            each = dataclasses.replace(first, **both)
-        found[key] = (each, rows)
-    return list(found.values())
+        for place, (first, own) in enumerate(found):
+            cases = {first.case, each.case} - {""}
+            is_same = (rows == own).all() and (each.rows & rows == first.rows & own).all()
+            if is_same and len(cases) < 2:
+                both = {"name": f"{first.name} = {each.name}", "case": "".join(cases)}
+                found[place] = (dataclasses.replace(first, **both), own)
+                break
+        else:
+            found.append((each, rows))
+    return found
 
 
 def _permutation_p(values, inside, groups, num_permutations, random):

@@ -5,7 +5,7 @@ import pathlib
 
 from mmlearn.analysis.document import Missing, to_html, to_markdown
 from mmlearn.analysis.evidence import read_evidence
-from mmlearn.analysis.report import build_report
+from mmlearn.analysis.report.build import build_report
 from mmlearn.analysis.run_record import read_run_record
 from mmlearn.experiments.output import replacing
 

@@ -113,7 +113,10 @@ def write(task, filepath, format=SAVED_MODEL, precision="float32", calibration=N
 
 
 def write_precisions(task, precisions, format=SAVED_MODEL, calibration=None, verbose=False):
-    """Writes a task in a format and several precisions: `write`, but its graph is made once.
+    """Writes a task in a format and several precisions, as `write` does one after the other.
+
+    What is converted from a SavedModel shares that one. When a precision cannot be written, what was
+    written before it stays.
 
     Args:
         task: a task with a preprocessor.
@@ -128,10 +131,10 @@ def write_precisions(task, precisions, format=SAVED_MODEL, calibration=None, ver
     for precision in precisions.values():
         find(precision, PRECISIONS, "precision")
         check_precision(format, precision)
+        if format == SAVED_MODEL and precision != "float32":
+            _check_backend(format, precision)
     if format == SAVED_MODEL:
         for filepath, precision in precisions.items():
-            if precision != "float32":
-                _check_backend(format, precision)
             signatures.write(task, filepath, precision, verbose)
         return
     is_int8 = "int8" in precisions.values()

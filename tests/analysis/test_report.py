@@ -8,7 +8,7 @@ import pytest
 from mmlearn.analysis import evidence as topics
 from mmlearn.analysis.document import Bullets, Heading, Missing, Paragraph, Picture, Table
 from mmlearn.analysis.evidence import evidence_folder, write_evidence
-from mmlearn.analysis.report import SECTIONS, build_report
+from mmlearn.analysis.report.build import SECTIONS, build_report
 from mmlearn.analysis.report.measures import MEASURES
 from mmlearn.analysis.report.rivals import PUBLISHED
 from mmlearn.analysis.run_record import read_run_record

@@ -86,3 +86,10 @@ def test_captions_of_one_image_are_not_five_examples():
     assert found["p"] == pytest.approx(expected["p"], abs=0.04)
     widths = [each["difference"]["high"] - each["difference"]["low"] for each in (alone, found)]
     assert widths[1] / widths[0] == pytest.approx(5**0.5, rel=0.2)
+
+
+def test_the_same_examples_for_two_cases_stay_two():
+    losses, known = np.random.default_rng(0).random(40), np.ones(40, bool)
+    rows = np.arange(40) < 20
+    slices = [Slice("many objects", rows, known, "complex"), Slice("long", rows, known, "long")]
+    assert [each["case"] for each in compare_slices(losses, slices, 100)] == ["complex", "long"]
