@@ -71,6 +71,7 @@ def test_attention_and_weights_are_losses_beside_that_of_the_labels(teacher):
     assert losses["weights"] - losses["labels"] == pytest.approx(0.3 * expected, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.large
 def test_a_student_comes_nearer_to_its_teacher_and_leaves_it_alone(teacher):
     student, before = build(2), [np.array(v) for v in teacher.get_weights()]
     learner = distillation_learner(

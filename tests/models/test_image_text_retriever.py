@@ -183,6 +183,7 @@ def test_saved_files_give_the_same(task, tmp_path):
             np.testing.assert_array_equal(values, expected[name])
 
 
+@pytest.mark.large
 def test_another_precision_has_the_same_weights(task):
     x = examples()
     mixed = task.with_dtype("mixed_bfloat16")

@@ -61,6 +61,7 @@ def test_the_manifest_says_how_exact_the_saved_model_is(exported):
         assert all(0 <= apart < 1e-5 for apart in rows.values()), (signature, rows)
 
 
+@pytest.mark.large
 def test_a_version_in_16_bits_is_as_whole(exported, tmp_path):
     classifier, folder = exported
     half = export_version(classifier, tmp_path / "toys" / "serving", precision="float16")
