@@ -38,15 +38,18 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_runs(request):
-    """Leaves out of the default tier what pays for long runs only; it took a quarter of the time.
+    """Leaves out what pays for long runs only, and took a quarter of the default tier's time.
 
     TensorFlow optimizes a graph before its first step, and toys take few; the other tiers have that.
-    And Python looks for garbage while graphs are traced: here, after each file of tests.
+    And Python looks for garbage while graphs are traced. In the default and the large tier it does so
+    after each file of tests; in the full one a file's models would not fit into memory together.
     """
-    if not any(request.config.getoption(f"--run-{tier}") for tier in TIERS):
+    asked = {tier for tier in TIERS if request.config.getoption(f"--run-{tier}")}
+    if not asked:
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    if asked <= {"large"}:
         gc.collect()
         gc.freeze()  # the packages, which stay
         gc.disable()
