@@ -14,6 +14,8 @@ from data_prep.quiet import quiet_start
 from mmlearn.cli.paths import check_files, check_model
 from mmlearn.cli.tables import weights_line
 
+_COLUMNS = {"probabilities": "labels", "values": "targets"}  # of an answer, and what names them
+
 
 @dataclass(frozen=True)
 class Predict:
@@ -180,21 +182,16 @@ def _read_answer(answer, modalities):
     """The predictions of the one row of an answer, and what else it has."""
     predictions, others = [], {}
     for name, values in answer.items():
-        for scores, columns in (("probabilities", "labels"), ("values", "targets")):
-            head = name.removesuffix(scores)
-            if head != name and f"{head}{columns}" in answer:
-                pairs = zip(
-                    answer[f"{head}{columns}"][0].tolist(), map(float, values[0]), strict=True
-                )
-                predictions.append(
-                    Prediction(head.rstrip("_"), dict(pairs), is_regression=scores == "values")
-                )
-                break
-        else:
-            if name == "modality_weights":
-                others[name] = dict(zip(modalities, values[0].tolist(), strict=True))
-            elif not name.endswith(("labels", "targets", "_embedding")):
-                others["caption" if name == "captions" else name] = _plain(values[0])
+        kind = next((kind for kind in _COLUMNS if name.endswith(kind)), "")
+        head = name.removesuffix(kind)
+        columns = answer.get(f"{head}{_COLUMNS.get(kind)}")
+        if columns is not None:
+            scores = dict(zip(columns[0].tolist(), map(float, values[0]), strict=True))
+            predictions.append(Prediction(head.rstrip("_"), scores, kind == "values"))
+        elif name == "modality_weights":
+            others[name] = dict(zip(modalities, values[0].tolist(), strict=True))
+        elif not name.endswith(("labels", "targets", "_embedding")):
+            others["caption" if name == "captions" else name] = _plain(values[0])
     return predictions, others
 
 

@@ -88,7 +88,7 @@ def test_the_old_task_keeps_weights_of_its_own(pair):
 
 
 def _tier(fusion):
-    return pytest.mark.large if fusion == "cross_attention" else pytest.mark.full
+    return pytest.mark.large if fusion in ("cross_attention", "late") else pytest.mark.full
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def train(policy, epochs=2, checkpoints=None, callbacks=(), modalities=("images"
         pytest.param("float32", ("text",), marks=pytest.mark.full),
         pytest.param("mixed_float16", ("text",), marks=pytest.mark.full),
         pytest.param("mixed_bfloat16", ("images", "text"), marks=pytest.mark.full),
-        pytest.param("mixed_float16", ("images", "text"), marks=pytest.mark.full),
+        pytest.param("mixed_float16", ("images", "text"), marks=pytest.mark.large),
     ],
 )
 def test_it_trains_and_what_is_saved_computes_in_float32(policy, modalities, tmp_path):

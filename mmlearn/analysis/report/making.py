@@ -15,9 +15,9 @@ from mmlearn.analysis.hyper_parameters import (
     setting_rows,
 )
 from mmlearn.analysis.report.measures import read_picture
-from mmlearn.analysis.report.words import fingerprint_of, join, plain
+from mmlearn.analysis.report.words import SHOWN_CLASSES, fingerprint_of, join, name_of, plain
 
-SHOWN_CLASSES, SHOWN_LEFT_OUT = 25, 10
+SHOWN_LEFT_OUT = 10
 
 
 def describe_data(run, scores):
@@ -94,7 +94,7 @@ def describe_architecture(run, scores):
         )
     parts = description["parts"]
     total = sum(parts.values())
-    rows = [(name.replace("_", " "), count, count / total) for name, count in parts.items()]
+    rows = [(name_of(name), count, count / total) for name, count in parts.items()]
     return [
         Picture("architecture.svg", drawing, caption),
         Table(

@@ -8,7 +8,6 @@ from mmlearn.analysis.document import Missing, Picture
 from mmlearn.analysis.evidence_blocks import evidence_blocks
 
 BOXED = ("coco", "shapes", "shapes_questions", "shapes_series")  # sources with boxes
-SHOWN_PICTURES = 3
 
 # Topics of evidence -> what the section is about, and the command that measures it.
 MEASURES = {
@@ -32,10 +31,10 @@ def show_evidence(run, topic):
     return evidence_blocks(content, run.places[topic], f"{topic}-")
 
 
-def read_picture(path, caption, name=None):
-    """A picture of a run's folder, by the name of its file unless another is given."""
+def read_picture(path, caption):
+    """A picture of a run's folder, by the name of its file."""
     with open(path, "rb") as file:
-        return Picture(name or os.path.basename(path), file.read(), caption)
+        return Picture(os.path.basename(path), file.read(), caption)
 
 
 def command_for(topic, run):

@@ -6,8 +6,8 @@ import shlex
 
 from mmlearn.analysis import evidence as topics
 from mmlearn.analysis.document import Bullets, Missing, Paragraph, Table
-from mmlearn.analysis.report.measures import MEASURES, SHOWN_PICTURES, read_picture, show_evidence
-from mmlearn.analysis.report.words import name_of, title_of
+from mmlearn.analysis.report.measures import MEASURES, read_picture, show_evidence
+from mmlearn.analysis.report.words import SHOWN_CLASSES, name_of, title_of
 
 # After the one that a head is judged by; the others stand in a table of their own.
 MAIN_METRICS = ("mAP", "macro_F1", "micro_F1", "AUC", "R2", "MAE", "RMSE")
@@ -15,7 +15,7 @@ CLASS_METRICS = (
     *("average_precision", "AUC", "precision", "recall", "F1", "R2", "MAE", "RMSE"),
     *("true_positives", "false_positives", "false_negatives"),
 )
-SHOWN_CLASSES = 25
+SHOWN_PICTURES = 3
 
 
 def show_results(run, scores):
@@ -65,7 +65,7 @@ def show_results(run, scores):
     if run.folds is None:
         command = f"python -m mmlearn train {shlex.quote(run.folder)}/run.json --folds 5"
         return [*blocks, Missing("Cross-validation", command)]
-    metric = scores.main(scores.heads[0]) if scores.heads else "mAP"
+    metric = scores.main(scores.heads[0])
     rows = []
     for name, values in run.folds["metrics"].items():
         if found := values.get(metric):

@@ -57,7 +57,7 @@ def _plot_bars(bars):
         values = [number_of(cell) for cell in cells]
         errors = [
             [abs(number_of(c) - c[end]) if isinstance(c, dict) else 0 for c in cells]
-            for end, sign in (("low", -1), ("high", 1))
+            for end in ("low", "high")
         ]
         x = [number + 0.26 * (place - 1) for number in range(len(bars))]
         axes.bar(x, values, 0.24, color=color, label=label, yerr=errors, capsize=2)

@@ -2,6 +2,8 @@
 
 import math
 
+SHOWN_CLASSES = 25  # rows of a table; the note says how many there are
+
 
 def name_of(text):
     """A name as prose has it: `_` as a space."""
